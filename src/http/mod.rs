@@ -1,0 +1,5 @@
+//! Floor 1: HTTP/1.1 as bytes: request heads, message framing, body decoding, response heads and dates.
+//! Pure: it reads no socket, no clock and knows nothing of S3.
+//! Source: RFC 9110, RFC 9112.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]

@@ -1,0 +1,3 @@
+//! Floor 5: the running server: listeners, connections, responses, the control thread, metrics.
+//! It decides nothing about S3; it moves bytes and owns lifetimes.
+//! Source: ARCHITECTURE.md.
