@@ -13,4 +13,10 @@
 )]
 
 pub mod error;
+
+pub mod etag;
+pub mod names;
+pub mod query;
+pub mod range;
+
 pub mod xml;
