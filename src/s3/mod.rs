@@ -13,9 +13,12 @@
 )]
 
 pub mod error;
+mod error_http;
 
 pub mod etag;
+pub mod headers;
 pub mod names;
+pub mod precondition;
 pub mod query;
 pub mod range;
 
