@@ -12,5 +12,7 @@
     )
 )]
 
+pub mod base64;
+pub mod checksum;
 pub mod error;
 pub mod xml;
