@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod aws_chunked;
 pub mod base64;
 pub mod checksum;
 pub mod error;
