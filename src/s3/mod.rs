@@ -16,4 +16,10 @@ pub mod aws_chunked;
 pub mod base64;
 pub mod checksum;
 pub mod error;
+
+pub mod etag;
+pub mod names;
+pub mod query;
+pub mod range;
+
 pub mod xml;
