@@ -12,6 +12,9 @@
     )
 )]
 
+pub mod aws_chunked;
+pub mod base64;
+pub mod checksum;
 pub mod error;
 mod error_http;
 
