@@ -8,6 +8,7 @@ use std::num::NonZeroU16;
 use crate::digest::stream::{self, Digests, Kind, Stream, Wanted};
 use crate::s3::base64;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::names::PartNumber;
 
 /// A checksum algorithm a client can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,7 +194,7 @@ impl Checksum {
     /// The composite checksum of a multipart object: the digest of its parts' digests, in part order.
     /// Errors: `None` for no part or more than 10,000, for a part of another algorithm, for CRC64NVME.
     pub fn composite(algorithm: Algorithm, parts: &[Checksum]) -> Option<Checksum> {
-        let count = u16::try_from(parts.len()).ok().filter(|count| *count <= PARTS_MAX)?;
+        let count = u16::try_from(parts.len()).ok().filter(|count| *count <= PartNumber::MAX)?;
         let count = NonZeroU16::new(count)?;
         if !algorithm.allows(ChecksumType::Composite) {
             return None;
@@ -282,11 +283,8 @@ pub fn parse_content_md5(value: &[u8]) -> Result<[u8; 16], S3Error> {
 fn parse_parts(count: &str) -> Option<NonZeroU16> {
     let digits = count.bytes().all(|byte| byte.is_ascii_digit()) && !count.starts_with('0');
     let count = count.parse::<NonZeroU16>().ok()?;
-    (digits && count.get() <= PARTS_MAX).then_some(count)
+    (digits && count.get() <= PartNumber::MAX).then_some(count)
 }
-
-/// Parts of one multipart upload. Source: S3 User Guide, "Amazon S3 multipart upload limits".
-const PARTS_MAX: u16 = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ pub mod error;
 
 pub mod etag;
 pub mod names;
+pub mod payload;
 pub mod query;
 pub mod range;
 
