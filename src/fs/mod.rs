@@ -3,4 +3,5 @@
 //! Source: DESIGN rules as written down in ARCHITECTURE.md; Linux man pages.
 
 pub mod key;
+pub mod metadata;
 pub mod path;

@@ -155,11 +155,15 @@ pub struct Checksum {
 
 impl Checksum {
     /// A checksum of bytes as they are.
-    /// Errors: `None` when the length is not the algorithm's.
+    /// Errors: `None` when the length is not the algorithm's, or when it has parts and no composite form.
     pub fn new(algorithm: Algorithm, bytes: &[u8], parts: Option<NonZeroU16>) -> Option<Checksum> {
+        let formed = parts.is_none() || algorithm.allows(ChecksumType::Composite);
+        if bytes.len() != algorithm.digest_bytes() || !formed {
+            return None;
+        }
         let mut padded = [0; 32];
         padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        (bytes.len() == algorithm.digest_bytes()).then_some(Checksum { algorithm, bytes: padded, parts })
+        Some(Checksum { algorithm, bytes: padded, parts })
     }
 
     /// Reads `<base64>` or, for a composite checksum, `<base64>-<parts>`.
@@ -196,15 +200,12 @@ impl Checksum {
     pub fn composite(algorithm: Algorithm, parts: &[Checksum]) -> Option<Checksum> {
         let count = u16::try_from(parts.len()).ok().filter(|count| *count <= PartNumber::MAX)?;
         let count = NonZeroU16::new(count)?;
-        if !algorithm.allows(ChecksumType::Composite) {
-            return None;
-        }
         let mut stream = Stream::new(Wanted::NONE.with(algorithm.kind()));
         for part in parts {
             (part.algorithm == algorithm).then(|| stream.update(part.bytes()))?;
         }
         let of_parts = Checksum::computed(algorithm, &stream.finish())?;
-        Some(Checksum { parts: Some(count), ..of_parts })
+        Checksum::new(algorithm, of_parts.bytes(), Some(count))
     }
 
     /// The full-object checksum of a multipart object from each part's checksum and length, in part order.
@@ -339,6 +340,7 @@ mod tests {
             assert_eq!(Checksum::parse(Algorithm::Crc32, text), None, "{text}");
         }
         assert_eq!(Checksum::parse(Algorithm::Sha1, "y/Q5Jg=="), None);
+        assert_eq!(Checksum::parse(Algorithm::Crc64nvme, "rosUhgp5mIg=-2"), None);
         assert_eq!(Checksum::new(Algorithm::Crc32, &[0; 33], None), None);
     }
 
