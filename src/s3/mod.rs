@@ -2,4 +2,28 @@
 //! Pure: no I/O, no clock, no file system.
 //! Source: the Amazon S3 API reference.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod aws_chunked;
+pub mod base64;
+pub mod checksum;
+pub mod error;
+mod error_http;
+
+pub mod etag;
+pub mod headers;
+pub mod names;
+pub mod precondition;
+pub mod payload;
+pub mod query;
+pub mod range;
+
+pub mod xml;
