@@ -1,3 +1,6 @@
 //! Floor 5: the running server: listeners, connections, responses, the control thread, metrics.
 //! It decides nothing about S3; it moves bytes and owns lifetimes.
 //! Source: ARCHITECTURE.md.
+
+pub mod config;
+pub mod setting;
