@@ -4,3 +4,7 @@
 
 pub mod config;
 pub mod setting;
+
+mod private_file;
+pub mod root_key;
+pub mod state_dir;
