@@ -5,6 +5,8 @@
 pub mod config;
 pub mod setting;
 
+pub mod banner;
 mod private_file;
 pub mod root_key;
+pub mod start;
 pub mod state_dir;
