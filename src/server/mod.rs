@@ -10,3 +10,15 @@ mod private_file;
 pub mod root_key;
 pub mod start;
 pub mod state_dir;
+
+pub mod core_link;
+pub mod lifecycle;
+pub mod metrics;
+mod metrics_text;
+
+pub mod access_log;
+pub mod log;
+pub mod log_writer;
+
+mod admin;
+pub mod control;
