@@ -59,15 +59,20 @@ pub fn session(session: &Session<'_>) -> String {
 fn key_exports(session: &Session<'_>) -> String {
     let key = session.root_key;
     let id = key.access_key_id();
-    match (key.origin(), session.stored_secret) {
+    match key.origin() {
         // Its owner has it already: the session takes it from where the server took it.
-        (Origin::Environment, _) => format!(
-            "export AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY=\"${SECRET_KEY_VARIABLE}\"\n"
-        ),
-        (Origin::Stored, StoredSecret::Withheld) => {
-            format!("eval \"$(ringway root-key show --state-dir {})\"\n", quote(session.state_dir))
+        Origin::Environment => {
+            format!(
+                "export AWS_ACCESS_KEY_ID={id}\nexport AWS_SECRET_ACCESS_KEY=\"${SECRET_KEY_VARIABLE}\"\n"
+            )
         }
-        (Origin::Stored, StoredSecret::Shown) | (Origin::Generated, _) => exports(key),
+        Origin::Generated => exports(key),
+        Origin::Stored => match session.stored_secret {
+            StoredSecret::Shown => exports(key),
+            StoredSecret::Withheld => {
+                format!("eval \"$(ringway root-key show --state-dir {})\"\n", quote(session.state_dir))
+            }
+        },
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Limits {
     pub header_timeout_ms: u64,
     /// Between a response and the next request on the same connection.
     pub idle_timeout_ms: u64,
-    /// A body that moves slower, either way, ends its connection.
+    /// A body that moves slower, either way, ends its connection; 0 allows any.
     pub body_rate_min_bytes_per_s: u64,
     /// From the first stop signal until what still runs is cut.
     pub drain_deadline_ms: u64,

@@ -169,11 +169,11 @@ impl Lifecycle {
     }
 
     fn deadline_passed(&mut self, deadline: Deadline) -> Action {
-        match (deadline, self.state) {
-            (Deadline::Drain, State::Draining) => self.stop(Outcome::Cut),
-            (Deadline::Stop, State::Stopping) => self.abandon(),
+        match deadline {
+            Deadline::Drain if self.state == State::Draining => self.stop(Outcome::Cut),
+            Deadline::Stop if self.state == State::Stopping => self.abandon(),
             // It was overtaken by what it was set for.
-            (Deadline::Drain | Deadline::Stop, _) => Action::Wait,
+            Deadline::Drain | Deadline::Stop => Action::Wait,
         }
     }
 

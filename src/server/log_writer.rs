@@ -30,8 +30,13 @@ enum Message {
 #[derive(Clone)]
 pub struct LogSink {
     queue: Sender<Message>,
-    spares: Arc<ArrayQueue<Vec<u8>>>,
-    lines_dropped: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+/// What the sinks and the writing thread share besides the queue. The thread holds no sender: without sinks it ends.
+struct Shared {
+    spares: ArrayQueue<Vec<u8>>,
+    lines_dropped: AtomicU64,
 }
 
 /// The writing thread.
@@ -45,30 +50,26 @@ pub struct LogWriter {
 pub fn start(output: Box<dyn Write + Send>) -> std::io::Result<(LogSink, LogWriter)> {
     let (queue, messages) = channel::bounded(BATCHES_MAX);
     let (finish, finished) = channel::bounded(1);
-    let sink = LogSink {
-        queue: queue.clone(),
-        spares: Arc::new(ArrayQueue::new(SPARES_MAX)),
-        lines_dropped: Arc::new(AtomicU64::new(0)),
-    };
-    let own = sink.clone();
+    let shared = Arc::new(Shared { spares: ArrayQueue::new(SPARES_MAX), lines_dropped: AtomicU64::new(0) });
+    let sink = LogSink { queue: queue.clone(), shared: Arc::clone(&shared) };
     thread::Builder::new().name("ringway-log".to_owned()).spawn(move || {
-        write_messages(output, &messages, &own);
+        write_messages(output, &messages, &shared);
         // Nobody may be waiting.
         let _ = finish.send(());
     })?;
     Ok((sink, LogWriter { queue, finished }))
 }
 
-fn write_messages(mut output: Box<dyn Write + Send>, messages: &Receiver<Message>, sink: &LogSink) {
+fn write_messages(mut output: Box<dyn Write + Send>, messages: &Receiver<Message>, shared: &Shared) {
     for message in messages {
         match message {
             Message::Lines(lines) => {
                 // One write for whole lines: what others write to the same pipe or terminal cannot split them.
                 // An output that is gone must not end the server; the lines count as dropped.
                 if output.write_all(&lines).is_err() {
-                    sink.count_dropped(&lines);
+                    shared.count_dropped(&lines);
                 }
-                sink.recycle(lines);
+                shared.recycle(lines);
             }
             Message::End => return,
         }
@@ -78,7 +79,7 @@ fn write_messages(mut output: Box<dyn Write + Send>, messages: &Receiver<Message
 impl LogSink {
     /// An empty buffer for the next lines.
     pub fn buffer(&self) -> Vec<u8> {
-        self.spares.pop().unwrap_or_default()
+        self.shared.spares.pop().unwrap_or_default()
     }
 
     /// Hands `lines` over; when the queue is full they are dropped and counted.
@@ -88,8 +89,8 @@ impl LogSink {
             Ok(()) => (),
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
                 if let Message::Lines(lines) = message {
-                    self.count_dropped(&lines);
-                    self.recycle(lines);
+                    self.shared.count_dropped(&lines);
+                    self.shared.recycle(lines);
                 }
             }
         }
@@ -97,9 +98,11 @@ impl LogSink {
 
     /// Lines that found the queue full or the output gone.
     pub fn lines_dropped(&self) -> u64 {
-        self.lines_dropped.load(Relaxed)
+        self.shared.lines_dropped.load(Relaxed)
     }
+}
 
+impl Shared {
     fn count_dropped(&self, lines: &[u8]) {
         let count = lines.iter().filter(|byte| **byte == b'\n').count();
         self.lines_dropped.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
