@@ -23,6 +23,7 @@ pub enum BenchCommand {
         /// The checksum that each upload carries
         #[arg(long, value_name = "none|crc32|crc32c|crc64nvme|sha1|sha256", default_value = "none")]
         checksum: Checksum,
+        /// What all of them have.
         #[command(flatten)]
         flags: BenchArgs,
     },

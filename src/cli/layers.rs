@@ -1,7 +1,7 @@
 //! Where a setting comes from: the flag, else the environment, else the file, else the default.
 //! What the command line leaves open is filled in as if it had been typed, so that each setting has one name, one
 //! parser and one error text. Nothing here knows what a setting means.
-//! Source: the flags of `ringway serve`; RINGWAY_<FLAG>; TOML 1.1.
+//! Source: the flags of `ringway serve`; `RINGWAY_<FLAG>`; TOML 1.1.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -22,7 +22,8 @@ pub use layers::Environment;
 
 use crate::cli::root_key::RootKeyCommand;
 use crate::cli::serve::ServeArgs;
-use crate::server::start;
+use crate::server::root_key::RootKeyError;
+use crate::server::start::{self, StartError};
 
 /// Serves a plain directory tree over S3: buckets are directories, objects are files
 ///
@@ -126,10 +127,22 @@ pub fn run(argv: &[OsString], environment: Environment<'_>, out: &mut dyn Write)
     match parse(argv, environment)? {
         Command::Serve(args) => {
             let config = args.config()?;
-            let opened = start::open(config, serve::given_root_key(environment)?).map_err(Failure::failed)?;
+            let opened = start::open(config, serve::given_root_key(environment)?).map_err(not_opened)?;
             Err(Failure::failed(format!("no core can serve {} in this build", opened.config.root.display())))
         }
         Command::RootKey(command) => root_key::run(command, out),
+    }
+}
+
+/// A setting that only the open directories could judge is still wrong usage.
+fn not_opened(error: StartError) -> Failure {
+    match error {
+        StartError::Setting(_) | StartError::RootKey(RootKeyError::Environment(_)) => {
+            Failure::Usage(error.to_string())
+        }
+        StartError::Directory(..) | StartError::StateDir(_) | StartError::RootKey(_) => {
+            Failure::failed(error)
+        }
     }
 }
 

@@ -219,3 +219,18 @@ fn root_key_is_shown_and_reset_offline() {
     assert_eq!(json["access_key_id"], stored.access_key_id());
     assert_eq!(json["secret_access_key"], stored.secret_access_key());
 }
+
+#[test]
+fn a_server_that_cannot_start_says_why_with_the_right_code() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let root = dir.path().to_str().expect("UTF-8");
+    let refused = |environment: &[(&str, &str)], code: u8, part: &str| {
+        let failure = printed(&["serve", root], environment).expect_err("refused");
+        assert_eq!(failure.code(), code, "{failure:?}");
+        assert!(format!("{failure:?}").contains(part), "{failure:?}");
+    };
+    refused(&[("RINGWAY_ROOT_ACCESS_KEY", "root")], 2, "come together");
+    refused(&[("RINGWAY_ROOT_ACCESS_KEY", "root"), ("RINGWAY_ROOT_SECRET_KEY", "short")], 2, "8 to 128");
+    let _first = StateDir::open(&dir.path().join(".ringway")).expect("a server");
+    refused(&[], 1, &format!("in use by process {}", std::process::id()));
+}
