@@ -1,8 +1,9 @@
 //! The floor of GET: `sendfile` on non-blocking sockets, one thread, epoll edge-triggered.
 //!
-//! Measures what a server of resident pages can't avoid: open, fstat, a head, sendfile, close for each request.
-//! HEAD is the same without the body. Leaves out: PUT, ranges, conditions, caches of open files, pages that are not
-//! resident (sendfile then holds the thread), pipelining, error documents: a missing file closes the connection.
+//! Measures what a server of resident pages can't avoid: open, fstat, a head, sendfile, close for each GET; one fstatat for
+//! HEAD. Copying a body of 4 KiB behind its head instead of the sendfile was no cheaper, one of 16 KiB dearer.
+//! Leaves out: PUT, ranges, conditions, caches of open files, pages that are not resident (they hold the thread),
+//! pipelining, error documents: a missing file closes the connection.
 //! Source: sendfile(2), epoll(7), tcp(7) on MSG_MORE.
 
 use std::fs::File;
@@ -13,11 +14,11 @@ use std::os::fd::AsRawFd;
 use baselines::place::{self, Place};
 use baselines::request::{self, Parsed, Verb};
 use clap::Parser;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, send};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstatat};
 
 /// Serves objects over HTTP by sendfile.
 #[derive(Parser)]
@@ -116,7 +117,10 @@ impl Connection {
             match request::parse(&self.head) {
                 Parsed::Partial => return Ok(Next::Readiness),
                 Parsed::Complete(request) if request.verb != Verb::Put => {
-                    self.download = answer(&self.socket, root, request.path, request.verb)?;
+                    self.download = match request.verb {
+                        Verb::Head => answer_head(&self.socket, root, request.path)?,
+                        Verb::Get | Verb::Put => answer_get(&self.socket, root, request.path)?,
+                    };
                     self.head.clear();
                 }
                 Parsed::Complete(_) | Parsed::Refused => return Ok(Next::Close),
@@ -131,18 +135,29 @@ impl Connection {
     }
 }
 
-/// Sends the response head, in one segment with the start of the body when one follows.
-fn answer(socket: &TcpStream, root: &File, path: &str, verb: Verb) -> io::Result<Option<Download>> {
+fn answer_head(socket: &TcpStream, root: &File, path: &str) -> io::Result<Option<Download>> {
+    let status = fstatat(root, path, AtFlags::empty())?;
+    send_head(socket, status.st_size, MsgFlags::empty())?;
+    Ok(None)
+}
+
+/// Sends the head, in one segment with the start of the body when one follows.
+fn answer_get(socket: &TcpStream, root: &File, path: &str) -> io::Result<Option<Download>> {
     let file = File::from(openat(root, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
     let size_bytes = file.metadata()?.len().cast_signed();
-    let mut head = [0; 128];
+    send_head(socket, size_bytes, if size_bytes > 0 { MORE } else { MsgFlags::empty() })?;
+    Ok((size_bytes > 0).then_some(Download { file, offset_bytes: 0, size_bytes }))
+}
+
+fn send_head(socket: &TcpStream, size_bytes: i64, flags: MsgFlags) -> io::Result<()> {
+    let mut head = [0; ANSWER_HEAD_BYTES_MAX];
     let mut rest = &mut head[..];
     write!(rest, "HTTP/1.1 200 OK\r\nContent-Length: {size_bytes}\r\n\r\n")?;
-    let left_bytes = rest.len();
-    let body = verb == Verb::Get && size_bytes > 0;
-    let flags = if body { MORE } else { MsgFlags::empty() } | MsgFlags::MSG_NOSIGNAL;
-    send(socket.as_raw_fd(), &head[..head.len() - left_bytes], flags)?;
-    Ok(body.then_some(Download { file, offset_bytes: 0, size_bytes }))
+    let length = ANSWER_HEAD_BYTES_MAX - rest.len();
+    match send(socket.as_raw_fd(), &head[..length], flags | MsgFlags::MSG_NOSIGNAL)? {
+        sent if sent == length => Ok(()),
+        _ => Err(ErrorKind::WriteZero.into()),
+    }
 }
 
 impl Download {
@@ -163,5 +178,6 @@ impl Download {
 
 const LISTENER: u64 = u64::MAX;
 const HEAD_BYTES_MAX: usize = 8 << 10;
+const ANSWER_HEAD_BYTES_MAX: usize = 128;
 /// More of the same follows: nix has no name for it.
 const MORE: MsgFlags = MsgFlags::from_bits_retain(libc::MSG_MORE);
