@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Measures servers side by side: one work, every contender in turn, A B C A B C, medians of ratios.
 
-What is compared is the server's CPU: nanoseconds of its CPU clock (all its threads, io-wq workers and threads that have
-ended included, and its children), read before and after each turn. Server and client are pinned to different cores. A round's ratio
-is a contender's CPU over the baseline's in the same round, so a machine that slows down slows both.
-Not in the figures: kernel threads (writeback, ends of unwritten extents), and on loopback the receiving half of TCP, which runs on
-the sender's account. State of the cache: hot, for GET the files are resident. PUT: the bucket is emptied and the disk synced
-between turns; sizes and count of the files are verified after each. Nothing is flushed unless a contender does it.
-As root the run has a network namespace of its own with reno on loopback: BBR's pacing timers fire on the
-server's account at random and moved the bare loop between 0.34 and 0.60 CPU-s/GiB, reno between 0.15 and 0.22.
+What is compared is the server's CPU, read before and after each turn from its CPU clock: the sum that /proc/PID/stat
+rounds to ticks (checked with eight io-wq workers and with tokio's pool: all threads are in it, those that have ended
+too), children added. Server and client are pinned to different cores. A round's ratio is a contender's CPU over the
+baseline's in the same round, so a machine that slows down slows both.
+Not in the figures: kernel threads (writeback, ends of unwritten extents), and on loopback the receiving half of TCP,
+which runs on the sender's account. Cache hot: what is read is resident. PUT: the bucket is emptied and the disk synced
+between turns, sizes and count of the files are verified after each. Nothing is flushed unless a contender does it.
+As root the run has a network namespace of its own with reno on loopback: BBR's pacing timers fire on the server's
+account at random and moved the bare loop between 0.34 and 0.60 CPU-s/GiB, reno between 0.15 and 0.22.
 
 Example: benches/run.py put:64MiB:16:32 get:64MiB:1:64 get:4KiB:16:50000 --root /data/bench --json out.json
          benches/run.py put:64MiB:16:32 --contender 'ringway=ringway serve {root} --listen 127.0.0.1:0 --cores 1 ...'
@@ -39,6 +40,7 @@ INSIDE = "RINGWAY_BENCH_OWN_NETWORK"
 # name -> (what it serves, command). {bin} is where the baselines were built, {root} the directory of the buckets.
 BUILT_IN = {
     "bare-put": ("put", "{bin}/bare-put --root {root} --core {server_core}"),
+    "bare-put-full": ("put", "{bin}/bare-put --durability full --root {root} --core {server_core}"),
     "bare-sendfile": ("get head", "{bin}/bare-sendfile --root {root} --core {server_core}"),
     "tokio-uring": ("put get head", "{bin}/tokio-uring-server --root {root} --core {server_core}"),
     "hyper-tokio": ("put get head", "{bin}/hyper-tokio-server --root {root} --core {server_core}"),
@@ -46,6 +48,8 @@ BUILT_IN = {
     "nginx": ("put get head", "nginx -p {run} -c {run}/nginx.conf -e {run}/nginx-error.log"),
     "nginx-cached": ("get head", "nginx -p {run} -c {run}/nginx.conf -e {run}/nginx-error.log"),
 }
+# Durable servers are compared with each other, by name.
+USUAL = ",".join(name for name in BUILT_IN if name != "bare-put-full")
 LOAD = (
     "{bin}/load {verb} --server {server} --size {size} --connections {connections} --count {count}"
     " --keys {keys} --prefix /{bucket}/o --core {client_core}"
@@ -239,13 +243,13 @@ def summarise(work, turns, baseline):
 def show(work, rows, baseline, rounds):
     print(f"\n{work.text}  against {baseline}, server CPU, medians of {rounds} rounds, cache hot")
     print(f"{'contender':<16}{'ratio':>7}{'min..max':>14}{'CPU s/GiB':>11}{'us/request':>12}"
-          f"{'requests/s':>12}{'MiB/s':>8}{'p99 us':>9}{'server':>8}{'client':>8}")  # fmt: skip
+          f"{'requests/s':>12}{'MiB/s':>8}{'p99 us':>9}{'server':>8}{'client':>8}")
     for row in rows:
         spread = f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}"
         gib = f"{row['cpu_s_per_gib']:.3f}" if row["cpu_s_per_gib"] is not None and work.size >= 1 << 20 else "-"
         print(f"{row['contender']:<16}{row['ratio']:>7.2f}{spread:>14}{gib:>11}{row['cpu_us_per_request']:>12.1f}"
               f"{row['requests_per_s']:>12.0f}{row['mib_per_s']:>8.0f}{row['p99_us']:>9.0f}"
-              f"{row['server_busy']:>8.0%}{row['client_busy']:>8.0%}", flush=True)  # fmt: skip
+              f"{row['server_busy']:>8.0%}{row['client_busy']:>8.0%}", flush=True)
 
 
 def enter_own_network():
@@ -259,15 +263,16 @@ def parse():
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=text)
     parser.add_argument("work", nargs="+", type=Work, help="VERB:SIZE:CONNECTIONS:COUNT, as put:64MiB:16:32")
-    parser.add_argument("--root", default=".", help="directory on the filesystem to measure; a scratch directory is made in it")
+    parser.add_argument("--root", default=".", help="directory on the filesystem to measure, for scratch")
     parser.add_argument("--bin", default=HERE / "baselines/target/release", help="where the baselines were built")
-    parser.add_argument("--built-in", default=",".join(BUILT_IN), help="which of these run, by name; empty for none")
+    parser.add_argument("--built-in", default=USUAL, help="which of these run, by name; empty for none")
     parser.add_argument("--contender", action="append", default=[], metavar="NAME=COMMAND",
-                        help="another server; {root} {server_core} {port} {run} are filled in. Prints ready PORT unless {port} is used")  # fmt: skip
+                        help="another server; {root} {server_core} {port} {run} are filled in;"
+                        " prints ready PORT unless {port} is used")
     parser.add_argument("--attach", action="append", default=[], metavar="NAME=PID,ADDR:PORT",
-                        help="a server that runs already; GET and HEAD only, on objects bench/o0.. of its own")  # fmt: skip
+                        help="a server that runs already; GET and HEAD only, on objects bench/o0.. of its own")
     parser.add_argument("--against", help="baseline of the ratios (default: bare-put for put, else bare-sendfile)")
-    parser.add_argument("--load", default=LOAD, help="client; its last line is JSON with requests, bytes, seconds, client_cpu_s")
+    parser.add_argument("--load", default=LOAD, help="client; its last line is JSON: requests, seconds, client_cpu_s")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
