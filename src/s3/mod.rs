@@ -21,8 +21,8 @@ mod error_http;
 pub mod etag;
 pub mod headers;
 pub mod names;
-pub mod precondition;
 pub mod payload;
+pub mod precondition;
 pub mod query;
 pub mod range;
 
