@@ -82,7 +82,7 @@ fn check_scope(mode: AuthMode, scope: &Scope<'_>, date: &AmzDate, rules: &Rules)
             ),
         ));
     }
-    match rules.region_rule {
+    match rules.strict_region {
         RegionRule::Configured if scope.region != rules.region => Err(malformed(
             mode,
             &format!("the region '{}' is wrong; expecting '{}'", scope.region, rules.region),

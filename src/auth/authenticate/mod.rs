@@ -22,7 +22,7 @@ pub struct Rules {
     /// The region of this server, as `--region` names it.
     pub region: String,
     /// Which regions a credential scope may name.
-    pub region_rule: RegionRule,
+    pub strict_region: RegionRule,
 }
 
 /// Which regions a credential scope may name.

@@ -84,7 +84,7 @@ fn call_with(text: &str, rules: &Rules, now_unix_s: u64) -> Result<Authenticated
 }
 
 fn any_region() -> Rules {
-    Rules { region: "eu-north-1".to_owned(), region_rule: RegionRule::Any }
+    Rules { region: "eu-north-1".to_owned(), strict_region: RegionRule::Any }
 }
 
 fn call(text: &str) -> Result<Authenticated, S3Error> {
@@ -358,7 +358,7 @@ fn a_date_header_serves_in_place_of_x_amz_date() {
 
 #[test]
 fn regions() {
-    let configured = |region: &str| Rules { region: region.to_owned(), region_rule: RegionRule::Configured };
+    let configured = |region: &str| Rules { region: region.to_owned(), strict_region: RegionRule::Configured };
     let text = by_header(&signer(NOW), &PUT, PayloadMode::Unsigned);
     assert!(call_with(&text, &configured("us-east-1"), NOW).is_ok());
     let error = call_with(&text, &configured("eu-north-1"), NOW).err().unwrap();
