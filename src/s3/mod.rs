@@ -12,10 +12,16 @@
     )
 )]
 
+pub mod aws_chunked;
+pub mod base64;
+pub mod checksum;
 pub mod error;
+mod error_http;
 
 pub mod etag;
+pub mod headers;
 pub mod names;
+pub mod precondition;
 pub mod query;
 pub mod range;
 

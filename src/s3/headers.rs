@@ -1,0 +1,426 @@
+//! Request headers by S3's rules: which are taken without effect, which are refused, and which an object keeps.
+//! Refusal comes before the body is read, and by name: a header that asks for what is not built is never ignored.
+//! Conditions are precondition.rs, checksums checksum.rs, the body's shape payload.rs.
+//! Source: PutObject, CreateBucket, CreateMultipartUpload, "Request parameters"; S3 user guide, "Object metadata".
+
+use std::borrow::Cow;
+
+use crate::http::head::RequestHead;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::query::Query;
+
+/// Refuses a request whose headers ask for what Ringway does not do.
+///
+/// Errors: AccessControlListNotSupported, InvalidStorageClass, or NotImplemented naming the header.
+pub fn check_headers(head: &RequestHead) -> Result<(), S3Error> {
+    for (name, value) in head.headers() {
+        if let Some(rule) = RULES.iter().find(|rule| rule.covers(name)) {
+            rule.check(value)?;
+        }
+    }
+    Ok(())
+}
+
+/// 501 for a header, with its name in the message and as `Header` element, as AWS does it.
+pub fn not_implemented(header: &str) -> S3Error {
+    S3Error::new(Code::NotImplemented)
+        .with_message(format!("The header {header} asks for what is not implemented."))
+        .with_element("Header", header)
+}
+
+/// A rule for the headers whose name is, or begins with, `name`: the values taken, and the code for every other.
+struct Rule {
+    name: &'static str,
+    extent: Extent,
+    taken: &'static [&'static str],
+    refusal: Code,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Name,
+    Prefix,
+}
+
+const fn rule(name: &'static str, extent: Extent, taken: &'static [&'static str], refusal: Code) -> Rule {
+    Rule { name, extent, taken, refusal }
+}
+
+/// Headers without a line here are harmless without effect: x-amz-request-payer, x-amz-tagging-directive,
+/// x-amz-bypass-governance-retention, x-amz-mfa and whatever AWS invents next for its own service.
+#[rustfmt::skip]
+const RULES: [Rule; 11] = [
+    rule("x-amz-acl", Extent::Name, &["private", "bucket-owner-full-control"], Code::AccessControlListNotSupported),
+    rule("x-amz-bucket-object-lock-enabled", Extent::Name, &["false"], Code::NotImplemented),
+    rule("x-amz-grant-", Extent::Prefix, &[], Code::AccessControlListNotSupported),
+    rule("x-amz-if-match-", Extent::Prefix, &[], Code::NotImplemented),
+    rule("x-amz-object-lock-", Extent::Prefix, &[], Code::NotImplemented),
+    rule("x-amz-object-ownership", Extent::Name, &["BucketOwnerEnforced"], Code::NotImplemented),
+    rule("x-amz-server-side-encryption", Extent::Prefix, &[], Code::NotImplemented),
+    rule("x-amz-storage-class", Extent::Name, &["STANDARD"], Code::InvalidStorageClass),
+    rule("x-amz-tagging", Extent::Name, &[""], Code::NotImplemented),
+    rule("x-amz-website-redirect-location", Extent::Name, &[], Code::NotImplemented),
+    rule("x-amz-write-offset-bytes", Extent::Name, &[], Code::NotImplemented),
+];
+
+impl Rule {
+    fn covers(&self, sent: &str) -> bool {
+        match (self.extent, sent.get(..self.name.len())) {
+            (Extent::Name, Some(start)) => {
+                sent.len() == self.name.len() && start.eq_ignore_ascii_case(self.name)
+            }
+            (Extent::Prefix, Some(start)) => start.eq_ignore_ascii_case(self.name),
+            (Extent::Name | Extent::Prefix, None) => false,
+        }
+    }
+
+    fn check(&self, value: &[u8]) -> Result<(), S3Error> {
+        if self.taken.iter().any(|taken| value.eq_ignore_ascii_case(taken.as_bytes())) {
+            return Ok(());
+        }
+        match self.refusal {
+            Code::NotImplemented => Err(not_implemented(self.name.trim_end_matches('-'))),
+            code => Err(S3Error::new(code)),
+        }
+    }
+}
+
+/// Compares `x-amz-expected-bucket-owner` with the account that the bucket belongs to.
+///
+/// Shape: `account_id` is 12 digits. Errors: AccessDenied when it is another.
+pub fn check_expected_bucket_owner(head: &RequestHead, account_id: &str) -> Result<(), S3Error> {
+    match head.header("x-amz-expected-bucket-owner") {
+        Some(expected) if expected != account_id.as_bytes() => Err(S3Error::new(Code::AccessDenied)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The Content-Type of an S3 object that was put without one.
+pub const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
+
+/// The representation headers that an object keeps, each exactly as sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredHeaders {
+    /// Cache-Control
+    pub cache_control: Option<String>,
+    /// Content-Disposition
+    pub content_disposition: Option<String>,
+    /// Content-Encoding, without `aws-chunked`, which describes the transfer and not the object.
+    pub content_encoding: Option<String>,
+    /// Content-Language
+    pub content_language: Option<String>,
+    /// Content-Type; none when the client sent none.
+    pub content_type: Option<String>,
+    /// Expires: the client's text, whether or not it is a date.
+    pub expires: Option<String>,
+}
+
+impl StoredHeaders {
+    /// Takes them from a request that makes an object; an empty value is none.
+    pub fn of(head: &RequestHead) -> StoredHeaders {
+        let stored = |name| head.header(name).filter(|value| !value.is_empty()).map(text_of);
+        StoredHeaders {
+            cache_control: stored("cache-control"),
+            content_disposition: stored("content-disposition"),
+            content_encoding: stored("content-encoding").and_then(without_aws_chunked),
+            content_language: stored("content-language"),
+            content_type: stored("content-type"),
+            expires: stored("expires"),
+        }
+    }
+
+    /// The headers of a GetObject or HeadObject: `response-*` parameters take the place of what is stored.
+    ///
+    /// Errors: InvalidArgument for a value that could not stand in a header.
+    pub fn overridden_by(self, query: &Query) -> Result<StoredHeaders, S3Error> {
+        Ok(StoredHeaders {
+            cache_control: overriding(query, "response-cache-control")?.or(self.cache_control),
+            content_disposition: overriding(query, "response-content-disposition")?
+                .or(self.content_disposition),
+            content_encoding: overriding(query, "response-content-encoding")?.or(self.content_encoding),
+            content_language: overriding(query, "response-content-language")?.or(self.content_language),
+            content_type: overriding(query, "response-content-type")?.or(self.content_type),
+            expires: overriding(query, "response-expires")?.or(self.expires),
+        })
+    }
+
+    /// Each header that has a value, by its wire name; Content-Type always has one.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("Cache-Control", self.cache_control.as_deref()),
+            ("Content-Disposition", self.content_disposition.as_deref()),
+            ("Content-Encoding", self.content_encoding.as_deref()),
+            ("Content-Language", self.content_language.as_deref()),
+            ("Content-Type", Some(self.content_type.as_deref().unwrap_or(CONTENT_TYPE_DEFAULT))),
+            ("Expires", self.expires.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| (name, value)))
+    }
+}
+
+fn overriding(query: &Query, name: &'static str) -> Result<Option<String>, S3Error> {
+    let Some(value) = query.value_not_empty(name) else { return Ok(None) };
+    if value.chars().any(char::is_control) {
+        return Err(S3Error::new(Code::InvalidArgument)
+            .with_message("a response header cannot hold control characters")
+            .with_element("ArgumentName", name));
+    }
+    Ok(Some(value.to_string()))
+}
+
+/// A list without the coding is kept byte by byte; only one that names it is written anew.
+fn without_aws_chunked(value: String) -> Option<String> {
+    let is_chunked = |coding: &&str| coding.trim().eq_ignore_ascii_case("aws-chunked");
+    if !value.split(',').any(|coding| is_chunked(&coding)) {
+        return Some(value);
+    }
+    let kept: Vec<&str> = value.split(',').filter(|coding| !is_chunked(coding)).map(str::trim).collect();
+    Some(kept.join(",")).filter(|kept| !kept.is_empty())
+}
+
+/// The user metadata of an object: what came as `x-amz-meta-*`.
+///
+/// Shape: names in lower case without their prefix, each once, in the order first sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserMetadata {
+    entries: Vec<(String, String)>,
+}
+
+impl UserMetadata {
+    /// Most bytes of names and values together. Source: S3 user guide, "User-defined object metadata".
+    pub const BYTES_MAX: usize = 2048;
+    const PREFIX: &str = "x-amz-meta-";
+
+    /// Takes them from a request. Lines of one name become one value, with commas between (RFC 9110 5.3).
+    ///
+    /// Errors: MetadataTooLarge; InvalidArgument for the bare prefix.
+    pub fn of(head: &RequestHead) -> Result<UserMetadata, S3Error> {
+        let mut entries: Vec<(String, String)> = Vec::new();
+        for (sent, value) in head.headers() {
+            let Some((prefix, name)) = sent.split_at_checked(Self::PREFIX.len()) else { continue };
+            if !prefix.eq_ignore_ascii_case(Self::PREFIX) {
+                continue;
+            }
+            if name.is_empty() {
+                return Err(
+                    S3Error::new(Code::InvalidArgument).with_message("user metadata must have a name")
+                );
+            }
+            let value = text_of(value);
+            match entries.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                Some((_, whole)) => {
+                    whole.push(',');
+                    whole.push_str(&value);
+                }
+                None => entries.push((name.to_ascii_lowercase(), value)),
+            }
+        }
+        let metadata = UserMetadata { entries };
+        match metadata.size_bytes() {
+            size if size > Self::BYTES_MAX => Err(S3Error::new(Code::MetadataTooLarge)
+                .with_element("Size", size.to_string())
+                .with_element("MaxSizeAllowed", Self::BYTES_MAX.to_string())),
+            _ => Ok(metadata),
+        }
+    }
+
+    /// The metadata that the fs floor kept, unchanged.
+    pub fn from_stored(entries: Vec<(String, String)>) -> UserMetadata {
+        UserMetadata { entries }
+    }
+
+    /// Name and value of each.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    fn size_bytes(&self) -> usize {
+        let sizes = self.entries.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        sizes.fold(0, usize::saturating_add)
+    }
+}
+
+/// Header bytes as text: UTF-8 where they are, else each byte is a character of ISO 8859-1, HTTP's old meaning.
+fn text_of(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.to_string(),
+        Err(_) => value.iter().copied().map(char::from).collect(),
+    }
+}
+
+/// A stored value as a response header carries it: ASCII as it stands, anything else as one RFC 2047 encoded word.
+/// Source: S3 user guide, "User-defined object metadata", on non-US-ASCII characters.
+pub fn wire_value(value: &str) -> Cow<'_, str> {
+    if value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+        return Cow::Borrowed(value);
+    }
+    let mut word = String::from("=?UTF-8?Q?");
+    for byte in value.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => word.push(char::from(byte)),
+            b' ' => word.push('_'),
+            _ => word.push_str(&format!("={byte:02X}")),
+        }
+    }
+    word.push_str("?=");
+    Cow::Owned(word)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::http::head::Parsed;
+
+    /// A head made of its parts, for the tests of this floor.
+    pub(crate) fn head_of(method: &str, target: &str, headers: &[(&str, &str)]) -> RequestHead {
+        let mut text = format!("{method} {target} HTTP/1.1\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        match RequestHead::parse(text.as_bytes()) {
+            Ok(Parsed::Complete { head, .. }) => head,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn check(name: &str, value: &str, want: Option<Code>) {
+        let got = check_headers(&head_of("PUT", "/b/k", &[(name, value)]));
+        assert_eq!(got.err().map(|error| error.code()), want, "{name}: {value}");
+    }
+
+    #[test]
+    fn headers_are_taken_or_refused() {
+        let acl = Some(Code::AccessControlListNotSupported);
+        let class = Some(Code::InvalidStorageClass);
+        let not_built = Some(Code::NotImplemented);
+        let cases = [
+            ("x-amz-acl", "private", None),
+            ("X-Amz-Acl", "bucket-owner-full-control", None),
+            ("x-amz-acl", "public-read", acl),
+            ("x-amz-acl", "", acl),
+            ("x-amz-grant-full-control", "id=1", acl),
+            ("x-amz-storage-class", "STANDARD", None),
+            ("x-amz-storage-class", "GLACIER", class),
+            ("x-amz-bucket-object-lock-enabled", "false", None),
+            ("x-amz-bucket-object-lock-enabled", "True", not_built),
+            ("x-amz-object-ownership", "BucketOwnerEnforced", None),
+            ("x-amz-object-ownership", "ObjectWriter", not_built),
+            ("x-amz-tagging", "", None),
+            ("x-amz-tagging", "a=b", not_built),
+            ("x-amz-tagging-directive", "REPLACE", None),
+            ("x-amz-bypass-governance-retention", "true", None),
+            ("x-amz-request-payer", "requester", None),
+            ("x-amz-server-side-encryption", "AES256", not_built),
+            ("x-amz-server-side-encryption-customer-algorithm", "AES256", not_built),
+            ("x-amz-object-lock-mode", "GOVERNANCE", not_built),
+            ("x-amz-website-redirect-location", "/x", not_built),
+            ("x-amz-write-offset-bytes", "0", not_built),
+            ("x-amz-if-match-size", "3", not_built),
+            ("x-amz-meta-server-side-encryption", "x", None),
+            ("x-amz-date", "20261124T000000Z", None),
+        ];
+        for (name, value, want) in cases {
+            check(name, value, want);
+        }
+    }
+
+    #[test]
+    fn the_refused_header_is_named() {
+        let error = check_headers(&head_of("PUT", "/b/k", &[("x-amz-tagging", "a=b")])).unwrap_err();
+        assert!(error.message().contains("x-amz-tagging"), "{error}");
+        assert_eq!(error.elements(), [("Header", "x-amz-tagging".to_string())]);
+    }
+
+    #[test]
+    fn the_expected_owner() {
+        let owner = "123456789012";
+        for (headers, want) in [
+            (vec![], None),
+            (vec![("x-amz-expected-bucket-owner", owner)], None),
+            (vec![("x-amz-expected-bucket-owner", "000000000000")], Some(Code::AccessDenied)),
+            (vec![("x-amz-expected-bucket-owner", "")], Some(Code::AccessDenied)),
+        ] {
+            let got = check_expected_bucket_owner(&head_of("GET", "/b", &headers), owner);
+            assert_eq!(got.err().map(|error| error.code()), want, "{headers:?}");
+        }
+    }
+
+    fn stored(headers: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+        let stored = StoredHeaders::of(&head_of("PUT", "/b/k", headers));
+        stored.entries().map(|(name, value)| (name, value.to_string())).collect()
+    }
+
+    #[test]
+    fn stored_headers_are_kept_as_sent() {
+        assert_eq!(stored(&[]), [("Content-Type", "binary/octet-stream".to_string())]);
+        let sent = [
+            ("content-type", "Text/Plain;charset=X  y"),
+            ("Expires", "-1"),
+            ("cache-control", "max-age=3"),
+            ("content-language", "de, en"),
+            ("content-disposition", "attachment; filename=\"a.txt\""),
+            ("content-encoding", "gzip"),
+        ];
+        let mut want: Vec<String> = sent.iter().map(|(_, value)| value.to_string()).collect();
+        let mut got: Vec<String> = stored(&sent).into_iter().map(|(_, value)| value).collect();
+        want.sort();
+        got.sort();
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn aws_chunked_is_no_content_encoding() {
+        let cases = [
+            ("aws-chunked", None),
+            ("AWS-Chunked", None),
+            ("aws-chunked,gzip", Some("gzip")),
+            ("gzip, aws-chunked , br", Some("gzip,br")),
+            ("gzip, br", Some("gzip, br")),
+            (" ", None),
+        ];
+        for (value, want) in cases {
+            let headers = StoredHeaders::of(&head_of("PUT", "/b/k", &[("Content-Encoding", value)]));
+            assert_eq!(headers.content_encoding.as_deref(), want, "{value}");
+        }
+    }
+
+    #[test]
+    fn response_parameters_override() {
+        let query =
+            Query::parse("response-content-type=a%2Fb&response-expires=x&response-cache-control=").unwrap();
+        let kept = StoredHeaders { cache_control: Some("c".into()), ..StoredHeaders::default() };
+        let headers = kept.overridden_by(&query).unwrap();
+        assert_eq!(headers.content_type.as_deref(), Some("a/b"));
+        assert_eq!(headers.expires.as_deref(), Some("x"));
+        assert_eq!(headers.cache_control.as_deref(), Some("c"));
+        let query = Query::parse("response-content-type=a%0d%0aSet-Cookie:x").unwrap();
+        let error = StoredHeaders::default().overridden_by(&query).unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+    }
+
+    fn metadata(headers: &[(&str, &str)]) -> Result<String, Code> {
+        let parsed = UserMetadata::of(&head_of("PUT", "/b/k", headers));
+        parsed.map_err(|error| error.code()).map(|metadata| {
+            metadata.entries().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(";")
+        })
+    }
+
+    #[test]
+    fn user_metadata() {
+        assert_eq!(metadata(&[("Host", "h")]), Ok(String::new()));
+        let headers = [("X-Amz-Meta-Foo", "Bar"), ("x-amz-meta-b", ""), ("x-amz-meta-foo", "ä")];
+        assert_eq!(metadata(&headers), Ok("foo=Bar,ä;b=".to_string()));
+        assert_eq!(metadata(&[("x-amz-meta-", "v")]), Err(Code::InvalidArgument));
+        assert!(metadata(&[("x-amz-meta-k", &"v".repeat(2047))]).is_ok());
+        assert_eq!(metadata(&[("x-amz-meta-k", &"v".repeat(2048))]), Err(Code::MetadataTooLarge));
+    }
+
+    #[test]
+    fn values_beyond_ascii() {
+        assert_eq!(text_of(b"World\xe9"), "Worldé");
+        assert_eq!(wire_value("plain ~ text"), "plain ~ text");
+        assert_eq!(wire_value("é a?"), "=?UTF-8?Q?=C3=A9_a=3F?=");
+    }
+}
