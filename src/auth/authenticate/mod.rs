@@ -31,7 +31,7 @@ pub enum RegionRule {
     /// Every one, the empty one too: clients sign for whatever their profile says.
     Any,
     /// The server's own, `--strict-region`.
-    Configured,
+    Strict,
 }
 
 /// Where a request carries its signature.
