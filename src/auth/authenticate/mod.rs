@@ -22,7 +22,7 @@ pub struct Rules {
     /// The region of this server, as `--region` names it.
     pub region: String,
     /// Which regions a credential scope may name.
-    pub region_rule: RegionRule,
+    pub strict_region: RegionRule,
 }
 
 /// Which regions a credential scope may name.
@@ -31,7 +31,7 @@ pub enum RegionRule {
     /// Every one, the empty one too: clients sign for whatever their profile says.
     Any,
     /// The server's own, `--strict-region`.
-    Configured,
+    Strict,
 }
 
 /// Where a request carries its signature.
