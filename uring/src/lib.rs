@@ -26,4 +26,5 @@ pub mod mailbox;
 pub mod task;
 
 pub mod file;
+pub mod lock;
 pub mod net;
