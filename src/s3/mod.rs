@@ -21,8 +21,10 @@ mod error_http;
 pub mod etag;
 pub mod headers;
 pub mod names;
+pub mod operation;
 pub mod precondition;
 pub mod query;
 pub mod range;
+pub mod route;
 
 pub mod xml;
