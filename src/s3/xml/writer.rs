@@ -95,6 +95,13 @@ impl Writer {
         self.close(name);
     }
 
+    /// A root element that holds text and no elements.
+    pub fn root_text(&mut self, name: &str, value: &str) {
+        self.open_root(name);
+        escape_into(value, &mut self.text);
+        self.close(name);
+    }
+
     /// The element only when there is a value.
     pub fn text_if(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
@@ -197,8 +204,13 @@ fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Compares a whole document with the text after its declaration.
+    pub(in crate::s3::xml) fn check_document(document: &str, want: &str) {
+        assert_eq!(document, format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{want}"));
+    }
 
     fn check(value: &str, want: &str) {
         let mut out = String::new();
