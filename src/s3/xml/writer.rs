@@ -179,7 +179,7 @@ fn needs_escape(character: char) -> bool {
 }
 
 /// Whether XML 1.0 can carry the character; surrogates are no `char` anyway.
-/// Source: XML 1.0, production [2] Char.
+/// Source: XML 1.0, production 2, Char.
 pub fn is_xml_char(character: char) -> bool {
     match character {
         '\t' | '\n' | '\r' => true,
