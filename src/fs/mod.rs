@@ -1,3 +1,21 @@
 //! Floor 3: S3 on POSIX: keys as paths, buckets as directories, the one commit recipe, metadata, listing, multipart.
 //! Knows nothing of HTTP or of who is calling beyond an identity for the kernel.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md; Linux man pages.
+
+pub mod key;
+pub mod metadata;
+pub mod path;
+
+pub mod bucket;
+pub mod mount;
+pub mod tree;
+
+pub mod failure;
+pub mod inflight;
+pub mod key_lock;
+
+pub mod commit;
+pub mod parents;
+pub mod reader;
+pub mod remove;
+pub mod writer;

@@ -24,6 +24,6 @@ pub mod date;
 pub mod percent;
 
 /// Whether a byte may stand in a method or a header name. Source: RFC 9110 5.6.2, `tchar`.
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

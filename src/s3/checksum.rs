@@ -8,6 +8,7 @@ use std::num::NonZeroU16;
 use crate::digest::stream::{self, Digests, Kind, Stream, Wanted};
 use crate::s3::base64;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::names::PartNumber;
 
 /// A checksum algorithm a client can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,11 +155,15 @@ pub struct Checksum {
 
 impl Checksum {
     /// A checksum of bytes as they are.
-    /// Errors: `None` when the length is not the algorithm's.
+    /// Errors: `None` when the length is not the algorithm's, or when it has parts and no composite form.
     pub fn new(algorithm: Algorithm, bytes: &[u8], parts: Option<NonZeroU16>) -> Option<Checksum> {
+        let formed = parts.is_none() || algorithm.allows(ChecksumType::Composite);
+        if bytes.len() != algorithm.digest_bytes() || !formed {
+            return None;
+        }
         let mut padded = [0; 32];
         padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        (bytes.len() == algorithm.digest_bytes()).then_some(Checksum { algorithm, bytes: padded, parts })
+        Some(Checksum { algorithm, bytes: padded, parts })
     }
 
     /// Reads `<base64>` or, for a composite checksum, `<base64>-<parts>`.
@@ -193,17 +198,14 @@ impl Checksum {
     /// The composite checksum of a multipart object: the digest of its parts' digests, in part order.
     /// Errors: `None` for no part or more than 10,000, for a part of another algorithm, for CRC64NVME.
     pub fn composite(algorithm: Algorithm, parts: &[Checksum]) -> Option<Checksum> {
-        let count = u16::try_from(parts.len()).ok().filter(|count| *count <= PARTS_MAX)?;
+        let count = u16::try_from(parts.len()).ok().filter(|count| *count <= PartNumber::MAX)?;
         let count = NonZeroU16::new(count)?;
-        if !algorithm.allows(ChecksumType::Composite) {
-            return None;
-        }
         let mut stream = Stream::new(Wanted::NONE.with(algorithm.kind()));
         for part in parts {
             (part.algorithm == algorithm).then(|| stream.update(part.bytes()))?;
         }
         let of_parts = Checksum::computed(algorithm, &stream.finish())?;
-        Some(Checksum { parts: Some(count), ..of_parts })
+        Checksum::new(algorithm, of_parts.bytes(), Some(count))
     }
 
     /// The full-object checksum of a multipart object from each part's checksum and length, in part order.
@@ -282,11 +284,8 @@ pub fn parse_content_md5(value: &[u8]) -> Result<[u8; 16], S3Error> {
 fn parse_parts(count: &str) -> Option<NonZeroU16> {
     let digits = count.bytes().all(|byte| byte.is_ascii_digit()) && !count.starts_with('0');
     let count = count.parse::<NonZeroU16>().ok()?;
-    (digits && count.get() <= PARTS_MAX).then_some(count)
+    (digits && count.get() <= PartNumber::MAX).then_some(count)
 }
-
-/// Parts of one multipart upload. Source: S3 User Guide, "Amazon S3 multipart upload limits".
-const PARTS_MAX: u16 = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -341,6 +340,7 @@ mod tests {
             assert_eq!(Checksum::parse(Algorithm::Crc32, text), None, "{text}");
         }
         assert_eq!(Checksum::parse(Algorithm::Sha1, "y/Q5Jg=="), None);
+        assert_eq!(Checksum::parse(Algorithm::Crc64nvme, "rosUhgp5mIg=-2"), None);
         assert_eq!(Checksum::new(Algorithm::Crc32, &[0; 33], None), None);
     }
 

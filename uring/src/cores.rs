@@ -1,0 +1,409 @@
+//! Cores: pinned threads that share nothing, and the loop each of them runs.
+//!
+//! A core owns its engine, slots, arena, tasks and timers. One turn polls ready tasks, opens the mailbox, fires timers
+//! and enters the kernel once. A core runs one main future; when that ends, its tasks are dropped, what is in flight is
+//! awaited, the engine closes, and only then the arena. It knows nothing of what the tasks do.
+//! Source: io-uring pitfalls in io_uring_cancelation(7).
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::affinity;
+use crate::arena::{Arena, BlockSize};
+use crate::blocking::{Pool, PoolDoor};
+use crate::engine::{Engine, Name};
+use crate::errno::Errno;
+use crate::fault::{Faults, Plan};
+use crate::flight;
+use crate::mailbox::{self, Letter, Mailbox};
+use crate::op::content::Registration;
+use crate::ring::Shortage;
+use crate::slot::Slots;
+use crate::task::{self, Tasks};
+use crate::time::{self, Moment, Timers};
+
+/// Tasks polled before the kernel is entered again.
+const POLLS_A_TURN: usize = 128;
+/// Letters opened before the kernel is entered again.
+const LETTERS_A_TURN: usize = 256;
+/// How long a core waits at its end for operations the kernel will not give back.
+const TEARDOWN: Duration = Duration::from_secs(5);
+
+/// How a start of cores is to look.
+#[derive(Clone)]
+pub struct Settings {
+    /// The CPU of each core, in order.
+    pub cpus: Vec<usize>,
+    /// Which engine runs.
+    pub engine: Name,
+    /// The size of each core's arena in bytes.
+    pub arena_bytes: usize,
+    /// The most threads of the blocking pool, all cores together.
+    pub pool_threads_max: usize,
+    /// Planned faults; empty in production.
+    pub faults: Plan,
+}
+
+/// One counter with one writer, readable from any thread.
+#[derive(Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds on the owning core.
+    pub fn add(&self, amount: u64) {
+        // One writer, so a plain load and store are enough and cost no locked instruction.
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// Sets on the owning core.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Reads from anywhere.
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a core counts about itself.
+#[derive(Default)]
+pub struct Counters {
+    /// Turns of the loop.
+    pub turns: Counter,
+    /// Nanoseconds outside the kernel's wait.
+    pub busy_ns: Counter,
+    /// The longest time between two entries of the kernel, in nanoseconds.
+    pub longest_turn_ns: Counter,
+    /// `io_uring_enter` or `epoll_pwait2` calls.
+    pub enters: Counter,
+    /// Completions taken in from the ring.
+    pub completions: Counter,
+    /// Operations handed to the blocking pool.
+    pub pool_jobs: Counter,
+    /// Threads of the pool at work.
+    pub pool_busy: Counter,
+    /// Operations waiting for a thread of the pool.
+    pub pool_queued: Counter,
+    /// Writes of blocks through the registered arena into a file opened with O_DIRECT.
+    pub writes_fixed_direct: Counter,
+    /// Other writes of blocks.
+    pub writes_other: Counter,
+    /// Operations in flight.
+    pub slots_in_use: Counter,
+    /// Tasks alive.
+    pub tasks: Counter,
+    /// Tasks that ended by a panic.
+    pub task_panics: Counter,
+    /// Free small blocks.
+    pub blocks_small_free: Counter,
+    /// Free large blocks.
+    pub blocks_large_free: Counter,
+    /// Submission queue entries of the ring; zero for the other engine.
+    pub ring_entries: Counter,
+}
+
+impl Counters {
+    pub(crate) fn count_write(&self, registration: Registration, is_direct: bool) {
+        let counter = match registration {
+            Registration::Registered if is_direct => &self.writes_fixed_direct,
+            Registration::Registered | Registration::Unregistered => &self.writes_other,
+        };
+        counter.add(1);
+    }
+}
+
+/// Whether a turn may wait in the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    /// Work is there: look and go on.
+    No,
+    /// Nothing to do before this moment, or before something happens.
+    Until(Option<Moment>),
+}
+
+/// Everything a core owns.
+pub(crate) struct Core {
+    // INVARIANT: dropped in this order: the engine lets go of the kernel before slots and arena are freed.
+    pub(crate) engine: Engine,
+    pub(crate) slots: Slots,
+    pub(crate) tasks: Tasks,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) faults: Faults,
+    pub(crate) pool: PoolDoor,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) serial: u16,
+    pub(crate) index: usize,
+    // Set when the main future has ended, so that the turn it ended in does not wait.
+    has_ended: Cell<bool>,
+    pub(crate) arena: Arena,
+}
+
+thread_local! {
+    static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// Runs `act` with the current core.
+pub(crate) fn with<T>(act: impl FnOnce(&Core) -> T) -> T {
+    try_with(act).expect("this is called on a core's thread only")
+}
+
+/// Runs `act` with the current core, if this thread is one.
+pub(crate) fn try_with<T>(act: impl FnOnce(&Core) -> T) -> Option<T> {
+    CORE.try_with(|core| core.borrow().as_deref().map(act)).ok().flatten()
+}
+
+/// The current core's place in its start, from zero.
+pub fn index() -> usize {
+    with(|core| core.index)
+}
+
+/// The current core's counters.
+pub fn counters() -> Arc<Counters> {
+    with(|core| core.counters.clone())
+}
+
+/// What a core found at its start that an operator should know, as one sentence.
+pub type Notice = String;
+
+/// Cores that run.
+pub struct Running {
+    cores: Vec<RunningCore>,
+    /// What was found at start-up.
+    pub notices: Vec<Notice>,
+}
+
+struct RunningCore {
+    mailbox: Arc<Mailbox>,
+    counters: Arc<Counters>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// The mailboxes, in the order of the cores.
+    pub fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        self.cores.iter().map(|core| core.mailbox.clone()).collect()
+    }
+
+    /// The counters, in the order of the cores.
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        self.cores.iter().map(|core| core.counters.clone()).collect()
+    }
+
+    /// Waits until every core's main future has ended.
+    ///
+    /// Errors: the number of cores that ended by a panic.
+    pub fn join(self) -> Result<(), usize> {
+        let failed = self.cores.into_iter().filter_map(|core| core.thread.join().err()).count();
+        if failed == 0 { Ok(()) } else { Err(failed) }
+    }
+}
+
+/// A core's main future.
+pub type Main = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Starts one thread for each CPU of `settings`; each runs the future that `main` makes for its index.
+///
+/// Errors: the first core's error when its engine, arena or mailbox cannot be had; no core runs then.
+pub fn start(
+    settings: &Settings,
+    main: impl Fn(usize) -> Main + Send + Sync + 'static,
+) -> Result<Running, Errno> {
+    let main = Arc::new(main);
+    let pool = Arc::new(Pool::new(settings.pool_threads_max));
+    let mut running = Running { cores: Vec::new(), notices: Vec::new() };
+    let mut begins = Vec::new();
+    for (index, cpu) in settings.cpus.iter().enumerate() {
+        let (opened_sender, opened) = mpsc::channel();
+        let (begin, begin_receiver) = mpsc::channel::<()>();
+        let (settings, pool, main, cpu) = (settings.clone(), pool.clone(), main.clone(), *cpu);
+        let work = move || {
+            let core = match open(&settings, index, cpu, pool) {
+                Ok((core, notices)) => {
+                    let sent = opened_sender.send(Ok((core.mailbox.clone(), core.counters.clone(), notices)));
+                    sent.expect("the starter waits for this");
+                    core
+                }
+                Err(error) => return opened_sender.send(Err(error)).expect("the starter waits for this"),
+            };
+            // A starter that gave up drops its end.
+            if begin_receiver.recv().is_ok() {
+                run(core, main(index));
+            } else {
+                mailbox::unregister(core.serial);
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work)?;
+        let (mailbox, counters, notices) = opened.recv().expect("a core reports how its start went")?;
+        running.cores.push(RunningCore { mailbox, counters, thread });
+        running.notices.extend(notices);
+        begins.push(begin);
+    }
+    for begin in begins {
+        begin.send(()).expect("a core that opened waits for this");
+    }
+    Ok(running)
+}
+
+/// Runs one future on the calling thread as the only core, for tests and tools.
+pub fn block_on(settings: &Settings, main: impl Future<Output = ()> + 'static) -> Result<(), Errno> {
+    let cpu = settings.cpus.first().copied().ok_or(Errno::INVAL)?;
+    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max)))?;
+    run(core, Box::pin(main));
+    Ok(())
+}
+
+fn open(
+    settings: &Settings,
+    index: usize,
+    cpu: usize,
+    pool: Arc<Pool>,
+) -> Result<(Core, Vec<Notice>), Errno> {
+    let mut notices = Vec::new();
+    if let Err(error) = affinity::pin(cpu) {
+        notices.push(format!("core {index} runs unpinned: CPU {cpu} is refused ({error})"));
+    }
+    let arena = Arena::map(settings.arena_bytes, settings.faults.poison)?;
+    let mailbox = Arc::new(Mailbox::new()?);
+    let mut shortages = Vec::new();
+    let engine = Engine::open(settings.engine, &arena, &mailbox, &mut shortages)?;
+    notices.extend(tell(index, &shortages));
+    let counters = Arc::new(Counters::default());
+    if let Engine::Ring(ring) = &engine {
+        counters.ring_entries.set(u64::from(ring.entries));
+    }
+    let core = Core {
+        engine,
+        slots: Slots::default(),
+        tasks: Tasks::default(),
+        timers: RefCell::default(),
+        faults: Faults::new(&settings.faults),
+        pool: PoolDoor::new(pool),
+        counters,
+        serial: mailbox::register(mailbox.clone()),
+        mailbox,
+        index,
+        has_ended: Cell::new(false),
+        arena,
+    };
+    Ok((core, notices))
+}
+
+/// One sentence for all a core lacks, so that a small RLIMIT_MEMLOCK costs one log line.
+fn tell(index: usize, shortages: &[Shortage]) -> Option<Notice> {
+    if shortages.is_empty() {
+        return None;
+    }
+    let lacks = shortages.iter().map(|shortage| match shortage {
+        Shortage::Entries(entries) => format!("the ring has {entries} entries"),
+        Shortage::Arena(error) => format!("the arena is not registered ({error})"),
+    });
+    let lacks = lacks.collect::<Vec<_>>().join(" and ");
+    Some(format!(
+        "core {index}: RLIMIT_MEMLOCK is small, so {lacks}; raise it (systemd: LimitMEMLOCK=infinity)"
+    ))
+}
+
+fn run(core: Core, main: Main) {
+    let core = Rc::new(core);
+    CORE.with(|current| *current.borrow_mut() = Some(core.clone()));
+    core.engine.start(&core);
+    task::spawn(async move {
+        // Set by a drop, so that a main future that panics ends the core too.
+        let _end = EndOfMain;
+        main.await;
+    });
+    while !core.has_ended.get() {
+        turn(&core, None);
+    }
+    core.tasks.clear();
+    let deadline = time::now().after(TEARDOWN);
+    while core.slots.in_use() > 0 && time::now() < deadline {
+        turn(&core, Some(deadline));
+    }
+    mailbox::unregister(core.serial);
+    if core.slots.in_use() > 0 {
+        // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.
+        std::mem::forget(core);
+        return;
+    }
+    CORE.with(|current| current.borrow_mut().take());
+}
+
+struct EndOfMain;
+
+impl Drop for EndOfMain {
+    fn drop(&mut self) {
+        try_with(|core| core.has_ended.set(true));
+    }
+}
+
+/// One turn of the loop; `latest` bounds its wait beside the timers.
+fn turn(core: &Core, latest: Option<Moment>) {
+    let start = time::now();
+    core.tasks.run(core, POLLS_A_TURN);
+    for _ in 0..LETTERS_A_TURN {
+        match core.mailbox.take() {
+            None => break,
+            Some(Letter::Wake(task)) => core.tasks.wake(task),
+            Some(Letter::Completed(token, result)) => {
+                flight::complete(core, token, result);
+                core.pool.hand_over(core);
+            }
+            Some(Letter::Run(act)) => act(),
+        }
+    }
+    fire_timers(core);
+    // At the end of a core the turn that settles the last operation must not wait for another.
+    let is_settled = core.has_ended.get() && (latest.is_none() || core.slots.in_use() == 0);
+    let wait = if is_settled || core.tasks.has_ready() || !core.mailbox.may_wait() {
+        Wait::No
+    } else {
+        let timer = core.timers.borrow().first();
+        Wait::Until(timer.into_iter().chain(latest).min())
+    };
+    account(core, start);
+    core.engine.turn(core, wait);
+    core.mailbox.woke();
+}
+
+fn fire_timers(core: &Core) {
+    if core.timers.borrow().first().is_none() {
+        return;
+    }
+    let now = time::now();
+    loop {
+        // The borrow ends before the waker runs.
+        let waker = core.timers.borrow_mut().expire(now);
+        match waker {
+            Some(waker) => waker.wake(),
+            None => return,
+        }
+    }
+}
+
+fn account(core: &Core, start: Moment) {
+    let busy = time::now().since(start).as_nanos() as u64;
+    let counters = &core.counters;
+    counters.turns.add(1);
+    counters.busy_ns.add(busy);
+    if busy > counters.longest_turn_ns.read() {
+        counters.longest_turn_ns.set(busy);
+    }
+    counters.slots_in_use.set(core.slots.in_use() as u64);
+    counters.tasks.set(core.tasks.count() as u64);
+    counters.task_panics.set(core.tasks.panics());
+    counters.blocks_small_free.set(core.arena.counts(BlockSize::Small).0 as u64);
+    counters.blocks_large_free.set(core.arena.counts(BlockSize::Large).0 as u64);
+    let (pool_busy, pool_queued) = core.pool.load();
+    counters.pool_busy.set(pool_busy as u64);
+    counters.pool_queued.set(pool_queued as u64);
+}

@@ -1,0 +1,133 @@
+//! The two engines behind one name, and the choice between them at start-up.
+//!
+//! `submit`, `cancel` and `turn` are the only places where the engines are told apart. The choice is made once for
+//! the process by trying, never from a kernel version. Source: io_uring_setup(2), errors EPERM and ENOSYS.
+
+use std::fmt;
+
+use crate::arena::Arena;
+use crate::cores::{Core, Wait};
+use crate::errno::Errno;
+use crate::mailbox::Mailbox;
+use crate::ring::{self, Ring, Shortage};
+use crate::slot::Token;
+use crate::threads::Threads;
+
+/// What the operator asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// The ring where the kernel allows it, else threads.
+    #[default]
+    Auto,
+    /// The ring or nothing.
+    IoUring,
+    /// Threads, even where the ring works.
+    Threads,
+}
+
+/// The engine that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// One io_uring a core.
+    IoUring,
+    /// epoll and a pool of threads.
+    Threads,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Name::IoUring => "io_uring",
+            Name::Threads => "threads",
+        })
+    }
+}
+
+/// Why io_uring cannot be used, with the remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal(pub Errno);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io_uring is refused here ({}): ", self.0)?;
+        f.write_str(match self.0 {
+            Errno::PERM | Errno::ACCES => {
+                "a container's seccomp profile or the sysctl kernel.io_uring_disabled forbids it; allow the io_uring_* \
+                 system calls (docker: --security-opt seccomp=PROFILE) or set kernel.io_uring_disabled=0"
+            }
+            Errno::NOSYS => {
+                "the kernel or its seccomp profile has no io_uring with the opcodes of Linux 6.1; use a newer kernel \
+                 or allow the io_uring_* system calls"
+            }
+            Errno::INVAL => "the kernel is older than Linux 6.1; use a newer one",
+            Errno::NOMEM => "RLIMIT_MEMLOCK is too small; raise it (systemd: LimitMEMLOCK=infinity)",
+            _ => "the kernel gave no further reason",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Chooses the engine by trying to open a ring.
+///
+/// Errors: `Refusal` when the ring was demanded and cannot be had. With `Auto` the refusal is returned beside the
+/// choice, for the log.
+pub fn choose(choice: Choice) -> Result<(Name, Option<Refusal>), Refusal> {
+    match choice {
+        Choice::Threads => Ok((Name::Threads, None)),
+        Choice::Auto | Choice::IoUring => match ring::try_open() {
+            Ok(()) => Ok((Name::IoUring, None)),
+            Err(errno) if choice == Choice::Auto => Ok((Name::Threads, Some(Refusal(errno)))),
+            Err(errno) => Err(Refusal(errno)),
+        },
+    }
+}
+
+/// The engine of one core.
+pub(crate) enum Engine {
+    Ring(Ring),
+    Threads(Threads),
+}
+
+impl Engine {
+    pub(crate) fn open(
+        name: Name,
+        arena: &Arena,
+        mailbox: &Mailbox,
+        shortages: &mut Vec<Shortage>,
+    ) -> Result<Engine, Errno> {
+        match name {
+            Name::IoUring => Ring::open(arena, shortages).map(Engine::Ring),
+            Name::Threads => Threads::open(mailbox).map(Engine::Threads),
+        }
+    }
+
+    /// Does what has to be done on the core's thread before the first turn.
+    pub(crate) fn start(&self, core: &Core) {
+        match self {
+            Engine::Ring(ring) => ring.watch_mailbox(core),
+            Engine::Threads(_) => {}
+        }
+    }
+
+    pub(crate) fn submit(&self, core: &Core, token: Token) {
+        match self {
+            Engine::Ring(ring) => ring.submit(core, token),
+            Engine::Threads(threads) => threads.submit(core, token),
+        }
+    }
+
+    pub(crate) fn cancel(&self, core: &Core, token: Token) {
+        match self {
+            Engine::Ring(ring) => ring.cancel(token),
+            Engine::Threads(threads) => threads.cancel(core, token),
+        }
+    }
+
+    pub(crate) fn turn(&self, core: &Core, wait: Wait) {
+        match self {
+            Engine::Ring(ring) => ring.turn(core, wait),
+            Engine::Threads(threads) => threads.turn(core, wait),
+        }
+    }
+}

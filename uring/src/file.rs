@@ -1,0 +1,612 @@
+//! Files and directories: open descriptors and the operations on them.
+//!
+//! Every function that waits submits its operation at the call and returns the future of its result, so that a caller
+//! may start several. What allocates or names something takes an identity. `stat` and `read_attribute` are plain calls
+//! for local filesystems; their `_slow` forms go through the engine. Which path is legal is for the floors above.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+use std::future::Future;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::arena::{Block, BlockMut};
+use crate::cores;
+use crate::errno::Errno;
+use crate::fault::Fault;
+use crate::flight::Flight;
+use crate::identity::Identity;
+use crate::op::{Kind, Op, attribute, content, name, pool_only};
+
+/// An open file or directory; clones share the descriptor, the last one closes it.
+#[derive(Clone)]
+pub struct File(Rc<Inner>);
+
+struct Inner {
+    fd: OwnedFd,
+    is_direct: Cell<bool>,
+}
+
+/// How to open a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// `O_*` flags; close-on-exec is always added.
+    pub flags: i32,
+    /// Permission bits of a file that is made, before the umask.
+    pub mode: u32,
+    /// `RESOLVE_*` flags.
+    pub resolve: u64,
+}
+
+/// What a flush has to make durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// The content and what is needed to read it back.
+    Content,
+    /// All of the inode; for a directory, its names.
+    Everything,
+}
+
+/// How a file without a name is told to `linkat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkForm {
+    /// By its descriptor (AT_EMPTY_PATH).
+    Descriptor,
+    /// By its entry below /proc/self/fd.
+    Proc,
+}
+
+/// What kind of file an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, a socket, a device, or something newer.
+    Special,
+    /// The filesystem does not say (in directory entries only).
+    Unknown,
+}
+
+/// What `statx` tells of an inode.
+///
+/// Units: sizes in bytes, times in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names it has.
+    pub links: u32,
+    /// Size.
+    pub size_bytes: u64,
+    /// Space it takes.
+    pub allocated_bytes: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device number, as major and minor.
+    pub device: (u32, u32),
+    /// Mount identity, to tell filesystems mounted twice apart.
+    pub mount_id: u64,
+    /// Last change of content.
+    pub modified_ns: i64,
+    /// Last change of the inode.
+    pub changed_ns: i64,
+    /// Birth, zero where the filesystem keeps none.
+    pub born_ns: i64,
+    /// Alignment of offsets that O_DIRECT wants; zero when the filesystem does not say.
+    pub direct_align_bytes: u32,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without NUL.
+    pub name: Vec<u8>,
+    /// What it is, as far as the directory says.
+    pub kind: FileKind,
+}
+
+impl File {
+    /// Wraps a descriptor that was opened elsewhere.
+    pub fn from_fd(fd: OwnedFd) -> File {
+        File::opened(fd, 0)
+    }
+
+    pub(crate) fn opened(fd: OwnedFd, flags: i32) -> File {
+        File(Rc::new(Inner { fd, is_direct: Cell::new(flags & libc::O_DIRECT != 0) }))
+    }
+
+    /// The descriptor's number; valid as long as a clone lives.
+    pub fn raw(&self) -> RawFd {
+        self.0.fd.as_raw_fd()
+    }
+
+    /// Whether content moves past the page cache.
+    pub fn is_direct(&self) -> bool {
+        self.0.is_direct.get()
+    }
+
+    /// Turns O_DIRECT off, for a filesystem that took the flag at open and refused the first write.
+    pub fn clear_direct(&self) -> Result<(), Errno> {
+        // SAFETY: the descriptor is open; F_GETFL takes no argument.
+        let flags = unsafe { libc::fcntl(self.raw(), libc::F_GETFL) };
+        let flags = Errno::check(Errno::of_call(i64::from(flags)))? as i32;
+        // SAFETY: the descriptor is open; F_SETFL takes an integer.
+        let result = unsafe { libc::fcntl(self.raw(), libc::F_SETFL, flags & !libc::O_DIRECT) };
+        Errno::check(Errno::of_call(i64::from(result)))?;
+        self.0.is_direct.set(false);
+        Ok(())
+    }
+}
+
+/// Opens `path` below `directory` under an identity.
+pub fn open(
+    directory: &File,
+    path: CString,
+    opening: Opening,
+    identity: Identity,
+) -> impl Future<Output = Result<File, Errno>> + use<> {
+    let flight = Flight::new(Op::Open(name::Open::new(directory.clone(), path, opening)), identity);
+    async move {
+        match flight.await {
+            (result, Op::Open(op)) => op.take_file(result),
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// Opens a path of the whole filesystem, for start-up: `directory` is not involved.
+///
+/// This is a plain call and may block; no request may use it.
+pub fn open_at_start(path: &std::path::Path, flags: i32) -> Result<File, Errno> {
+    use std::os::fd::FromRawFd;
+    use std::os::unix::ffi::OsStrExt;
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: the path is a valid C string.
+    let fd = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the descriptor is new and nothing else owns it.
+    Ok(File::opened(unsafe { OwnedFd::from_raw_fd(fd) }, flags))
+}
+
+/// Starts an operation whose result says only whether it worked.
+fn plain(op: Op, identity: Identity) -> impl Future<Output = Result<(), Errno>> + use<> {
+    let flight = Flight::new(op, identity);
+    async move { Errno::check(flight.await.0).map(|_| ()) }
+}
+
+/// Makes a directory.
+pub fn make_directory(
+    directory: &File,
+    path: CString,
+    mode: u32,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::MakeDirectory(name::MakeDirectory { directory: directory.clone(), path, mode }), identity)
+}
+
+/// Whether `linkat` with AT_EMPTY_PATH has been found refused, so that /proc is used from then on.
+///
+/// Before Linux 6.10 it wants CAP_DAC_READ_SEARCH and says ENOENT without it.
+static NEEDS_PROC: AtomicBool = AtomicBool::new(false);
+
+/// Gives an open file without a name its first one; EEXIST when the name is taken.
+pub async fn link(file: &File, directory: &File, name: CString, identity: Identity) -> Result<(), Errno> {
+    let form = if NEEDS_PROC.load(Ordering::Relaxed) { LinkForm::Proc } else { LinkForm::Descriptor };
+    let first = link_as(file, directory, name.clone(), form, identity).await;
+    if form == LinkForm::Proc || first != Err(Errno::NOENT) {
+        return first;
+    }
+    // ENOENT also says that the directory is gone, so only a success by the other form decides.
+    let second = link_as(file, directory, name, LinkForm::Proc, identity).await;
+    if second.is_ok() {
+        NEEDS_PROC.store(true, Ordering::Relaxed);
+    }
+    second
+}
+
+/// Links in one given form.
+pub fn link_as(
+    file: &File,
+    directory: &File,
+    name: CString,
+    form: LinkForm,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::Link(name::Link::new(file.clone(), directory.clone(), name, form)), identity)
+}
+
+/// Renames; `flags` are those of `renameat2`.
+pub fn rename(
+    from_directory: &File,
+    from: CString,
+    to_directory: &File,
+    to: CString,
+    flags: u32,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    let (from_directory, to_directory) = (from_directory.clone(), to_directory.clone());
+    plain(Op::Rename(name::Rename { from_directory, from, to_directory, to, flags }), identity)
+}
+
+/// Removes a name; `flags` is zero or `AT_REMOVEDIR`.
+pub fn unlink(
+    directory: &File,
+    name: CString,
+    flags: i32,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::Unlink(name::Unlink { directory: directory.clone(), name, flags }), identity)
+}
+
+/// Sets an extended attribute; `flags` are those of `fsetxattr`.
+pub fn set_attribute(
+    file: &File,
+    name: &'static CStr,
+    value: Box<[u8]>,
+    flags: i32,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::SetAttribute(attribute::SetAttribute { file: file.clone(), name, value, flags }), identity)
+}
+
+/// Flushes a file or a directory.
+pub fn sync(file: &File, what: Sync) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::Sync(content::SyncFile { file: file.clone(), what }), Identity::SERVER)
+}
+
+/// Reserves space from `offset` on and extends the file over it.
+pub fn allocate(
+    file: &File,
+    offset: u64,
+    length: u64,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::Allocate(content::Allocate { file: file.clone(), offset, length }), identity)
+}
+
+/// Sets the size of a file.
+pub fn truncate(
+    file: &File,
+    length: u64,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::Truncate(content::Truncate { file: file.clone(), length }), identity)
+}
+
+/// Closes a file through the engine when this is its last clone, without waiting: the last close of an unlinked file
+/// frees its space, which takes as long as the file is large.
+pub fn close(file: File) {
+    if let Ok(inner) = Rc::try_unwrap(file.0) {
+        Flight::new(Op::Close(content::Close { fd: Some(inner.fd) }), Identity::SERVER).detach();
+    }
+}
+
+/// Reads into `range` of a block.
+///
+/// Shape: the bytes read, fewer at the end of the file, and the block.
+pub fn read_at(
+    file: &File,
+    block: BlockMut,
+    range: Range<usize>,
+    offset: u64,
+) -> impl Future<Output = (Result<u32, Errno>, BlockMut)> + use<> {
+    assert!(range.start <= range.end && range.end <= block.len(), "a range lies inside its block");
+    let (start, length) = (range.start as u32, range.len() as u32);
+    let op = Op::Read(content::Read { file: file.clone(), block, start, length, offset });
+    let flight = Flight::new(op, Identity::SERVER);
+    async move {
+        match flight.await {
+            (result, Op::Read(op)) => (Errno::check(result), op.block),
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// A write under way; made by [`write_at`].
+pub struct Writing(Flight);
+
+impl Writing {
+    /// Waits for the write.
+    ///
+    /// Shape: the bytes written, and the block.
+    pub async fn finish(self) -> (Result<u32, Errno>, Block) {
+        match self.0.await {
+            (result, Op::Write(op)) => (Errno::check(result), op.block),
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// Starts to write `range` of a frozen block.
+pub fn write_at(file: &File, block: Block, range: Range<usize>, offset: u64, identity: Identity) -> Writing {
+    assert!(range.start <= range.end && range.end <= block.len(), "a range lies inside its block");
+    let (start, length) = (range.start as u32, range.len() as u32);
+    Writing(Flight::new(
+        Op::Write(content::Write { file: file.clone(), block, start, length, offset }),
+        identity,
+    ))
+}
+
+/// Reads up to `length` bytes at `offset` into memory of the heap, for small things outside the data path.
+pub fn read_bytes(
+    file: &File,
+    length: usize,
+    offset: u64,
+) -> impl Future<Output = Result<Vec<u8>, Errno>> + use<> {
+    let bytes = vec![0; length].into_boxed_slice();
+    let length = u32::try_from(length).expect("small things are smaller than 4 GiB");
+    let op = Op::ReadBytes(content::ReadBytes { file: file.clone(), bytes, length, offset });
+    let flight = Flight::new(op, Identity::SERVER);
+    async move {
+        match flight.await {
+            (result, Op::ReadBytes(op)) => {
+                let count = Errno::check(result)? as usize;
+                let mut bytes = op.bytes.into_vec();
+                bytes.truncate(count);
+                Ok(bytes)
+            }
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// Writes memory of the heap at `offset`, for small things outside the data path.
+///
+/// Shape: the bytes written, which may be fewer than were given, and the memory.
+pub fn write_bytes(
+    file: &File,
+    bytes: Box<[u8]>,
+    offset: u64,
+    identity: Identity,
+) -> impl Future<Output = (Result<u32, Errno>, Box<[u8]>)> + use<> {
+    let length = u32::try_from(bytes.len()).expect("small things are smaller than 4 GiB");
+    let op = Op::WriteBytes(content::WriteBytes { file: file.clone(), bytes, length, offset });
+    let flight = Flight::new(op, identity);
+    async move {
+        match flight.await {
+            (result, Op::WriteBytes(op)) => (Errno::check(result), op.bytes),
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+const STAT_MASK: u32 =
+    libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
+
+/// Reads an open file's attributes with a plain call.
+pub fn stat(file: &File) -> Result<Stat, Errno> {
+    fail_if_planned(Kind::Stat)?;
+    let mut out = empty_statx();
+    let flags = libc::AT_EMPTY_PATH;
+    // SAFETY: the empty path means the descriptor; `out` is a whole statx.
+    let result = unsafe { libc::statx(file.raw(), c"".as_ptr(), flags, STAT_MASK, &mut out) };
+    Errno::check(Errno::of_call(i64::from(result)))?;
+    Ok(Stat::of(&out))
+}
+
+/// Reads an open file's attributes through the engine, for filesystems where that is a round trip.
+pub fn stat_slow(file: &File) -> impl Future<Output = Result<Stat, Errno>> + use<> {
+    let op = attribute::StatFile { file: file.clone(), out: Box::new(empty_statx()), mask: STAT_MASK };
+    let flight = Flight::new(Op::Stat(op), Identity::SERVER);
+    async move {
+        match flight.await {
+            (result, Op::Stat(op)) => Errno::check(result).map(|_| Stat::of(&op.out)),
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// Reads an extended attribute into `value` with a plain call; returns its length.
+pub fn read_attribute(file: &File, name: &CStr, value: &mut [u8]) -> Result<usize, Errno> {
+    fail_if_planned(Kind::GetAttribute)?;
+    // SAFETY: the value has room for its own length.
+    let result =
+        unsafe { libc::fgetxattr(file.raw(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    Errno::check(Errno::of_call(result as i64)).map(|length| length as usize)
+}
+
+/// Reads an extended attribute of at most `length_max` bytes through the engine.
+pub fn read_attribute_slow(
+    file: &File,
+    name: &'static CStr,
+    length_max: usize,
+) -> impl Future<Output = Result<Vec<u8>, Errno>> + use<> {
+    let value = vec![0; length_max].into_boxed_slice();
+    let op = attribute::GetAttribute { file: file.clone(), name, value };
+    let flight = Flight::new(Op::GetAttribute(op), Identity::SERVER);
+    async move {
+        match flight.await {
+            (result, Op::GetAttribute(op)) => {
+                let length = Errno::check(result)? as usize;
+                let mut value = op.value.into_vec();
+                value.truncate(length);
+                Ok(value)
+            }
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// Reads from a file into `bytes` with a plain call that never waits for a disk; EAGAIN when it would.
+///
+/// EOPNOTSUPP where the filesystem cannot say.
+pub fn read_resident(file: &File, bytes: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    fail_if_planned(Kind::Read)?;
+    let vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: one valid vector over `bytes`.
+    let result = unsafe { libc::preadv2(file.raw(), &vector, 1, offset as i64, libc::RWF_NOWAIT) };
+    Errno::check(Errno::of_call(result as i64)).map(|length| length as usize)
+}
+
+fn fail_if_planned(kind: Kind) -> Result<(), Errno> {
+    match cores::try_with(|core| core.faults.next(kind)).flatten() {
+        Some(Fault::Fail(error)) => Err(error),
+        // A plain call that never waits can be neither cut nor delayed.
+        Some(Fault::Shorten(_) | Fault::Delay(_)) | None => Ok(()),
+        Some(Fault::Kill) => unreachable!("the plan has ended the process"),
+    }
+}
+
+fn empty_statx() -> libc::statx {
+    // SAFETY: a statx is made of integers, for which zero is a valid value.
+    unsafe { std::mem::zeroed() }
+}
+
+impl Stat {
+    fn of(out: &libc::statx) -> Stat {
+        let ns = |time: &libc::statx_timestamp| time.tv_sec * 1_000_000_000 + i64::from(time.tv_nsec);
+        Stat {
+            kind: FileKind::of_mode(u32::from(out.stx_mode)),
+            mode: u32::from(out.stx_mode) & 0o7777,
+            uid: out.stx_uid,
+            gid: out.stx_gid,
+            links: out.stx_nlink,
+            size_bytes: out.stx_size,
+            allocated_bytes: out.stx_blocks * 512,
+            inode: out.stx_ino,
+            device: (out.stx_dev_major, out.stx_dev_minor),
+            mount_id: out.stx_mnt_id,
+            modified_ns: ns(&out.stx_mtime),
+            changed_ns: ns(&out.stx_ctime),
+            born_ns: if out.stx_mask & libc::STATX_BTIME != 0 { ns(&out.stx_btime) } else { 0 },
+            direct_align_bytes: if out.stx_mask & libc::STATX_DIOALIGN != 0 {
+                out.stx_dio_offset_align
+            } else {
+                0
+            },
+        }
+    }
+}
+
+impl FileKind {
+    fn of_mode(mode: u32) -> FileKind {
+        match mode & libc::S_IFMT {
+            libc::S_IFREG => FileKind::Regular,
+            libc::S_IFDIR => FileKind::Directory,
+            libc::S_IFLNK => FileKind::Symlink,
+            _ => FileKind::Special,
+        }
+    }
+
+    fn of_entry(kind: u8) -> FileKind {
+        match kind {
+            libc::DT_REG => FileKind::Regular,
+            libc::DT_DIR => FileKind::Directory,
+            libc::DT_LNK => FileKind::Symlink,
+            libc::DT_UNKNOWN => FileKind::Unknown,
+            _ => FileKind::Special,
+        }
+    }
+}
+
+/// The buffer of one `getdents64` call: room for about a thousand names.
+const DIRECTORY_BUFFER: usize = 64 * 1024;
+
+/// Reads the next entries of an open directory, without `.` and `..`, in the filesystem's order.
+///
+/// Shape: empty at the end. The position is the descriptor's own, so one reader at a time.
+pub async fn read_directory(directory: &File) -> Result<Vec<Entry>, Errno> {
+    let mut buffer = vec![0; DIRECTORY_BUFFER].into_boxed_slice();
+    loop {
+        let op = Op::ReadDirectory(pool_only::ReadDirectory { directory: directory.clone(), buffer });
+        let (result, op) = Flight::new(op, Identity::SERVER).await;
+        let Op::ReadDirectory(op) = op else {
+            unreachable!("a flight returns the operation it was made with")
+        };
+        let length = Errno::check(result)? as usize;
+        let mut entries = Vec::new();
+        parse_entries(&op.buffer[..length], &mut entries);
+        // A call may bring nothing but `.` and `..`; that is not the end.
+        if !entries.is_empty() || length == 0 {
+            return Ok(entries);
+        }
+        buffer = op.buffer;
+    }
+}
+
+/// Splits `struct linux_dirent64` records: inode 8, offset 8, record length 2, type 1, name with NUL.
+fn parse_entries(mut bytes: &[u8], entries: &mut Vec<Entry>) {
+    const HEADER: usize = 19;
+    while bytes.len() > HEADER {
+        let length = usize::from(u16::from_ne_bytes([bytes[16], bytes[17]]));
+        let (record, rest) = bytes.split_at(length);
+        let name = record[HEADER..].split(|byte| *byte == 0).next().unwrap_or_default();
+        if name != b"." && name != b".." {
+            entries.push(Entry { name: name.to_vec(), kind: FileKind::of_entry(record[18]) });
+        }
+        bytes = rest;
+    }
+}
+
+/// Moves the position of an open directory back to its first entry, with a plain call.
+pub fn rewind_directory(directory: &File) -> Result<(), Errno> {
+    // SAFETY: the descriptor is open; seeking to zero touches no memory.
+    let result = unsafe { libc::lseek(directory.raw(), 0, libc::SEEK_SET) };
+    Errno::check(Errno::of_call(result)).map(|_| ())
+}
+
+/// Copies up to `length` bytes between files inside the kernel; returns how many, which may be fewer.
+pub fn copy_range(
+    (from, from_offset): (&File, u64),
+    (to, to_offset): (&File, u64),
+    length: u64,
+    identity: Identity,
+) -> impl Future<Output = Result<u32, Errno>> + use<> {
+    let op = pool_only::CopyRange { from: from.clone(), from_offset, to: to.clone(), to_offset, length };
+    let flight = Flight::new(Op::CopyRange(op), identity);
+    async move { Errno::check(flight.await.0) }
+}
+
+/// Shares extents between files of one filesystem that can (FICLONERANGE).
+pub fn clone_range(
+    (from, from_offset): (&File, u64),
+    (to, to_offset): (&File, u64),
+    length: u64,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    let op = pool_only::CloneRange { from: from.clone(), from_offset, to: to.clone(), to_offset, length };
+    plain(Op::CloneRange(op), identity)
+}
+
+/// Sets the modification time and leaves the access time.
+pub fn set_modified(
+    file: &File,
+    modified_ns: i64,
+    identity: Identity,
+) -> impl Future<Output = Result<(), Errno>> + use<> {
+    plain(Op::SetTimes(pool_only::SetTimes { file: file.clone(), modified_ns }), identity)
+}
+
+/// What a filesystem is and how full it is, with a plain call.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// The filesystem's magic number, as in statfs(2).
+    pub magic: i64,
+    /// Bytes that an unprivileged caller may still take.
+    pub available_bytes: u64,
+}
+
+/// Asks for the filesystem of an open file.
+pub fn space(file: &File) -> Result<Space, Errno> {
+    // SAFETY: a statfs is made of integers, for which zero is a valid value.
+    let mut out: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `out` is a whole statfs.
+    let result = unsafe { libc::fstatfs(file.raw(), &mut out) };
+    Errno::check(Errno::of_call(i64::from(result)))?;
+    let available_bytes = out.f_bavail.saturating_mul(out.f_bsize as u64);
+    Ok(Space { magic: out.f_type, available_bytes })
+}

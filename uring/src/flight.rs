@@ -1,0 +1,112 @@
+//! The future of an operation.
+//!
+//! The operation is submitted when the flight is made, not when it is first polled, so that a caller may start a
+//! write and go on receiving. Dropping a flight orphans its slot and asks the engine to cancel; the operation and
+//! all it owns stay where they are until the completion.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::cores::{self, Core};
+use crate::fault::Fault;
+use crate::identity::Identity;
+use crate::op::Op;
+use crate::slot::{Completion, Token};
+use crate::task;
+use crate::time;
+
+/// An operation under way.
+///
+/// Shape of the output: the result as a completion gives it, and the operation with all it owns.
+pub(crate) struct Flight {
+    // `None` once the result was taken or the slot given up.
+    token: Option<Token>,
+}
+
+impl Flight {
+    /// Submits an operation to the current core's engine.
+    pub(crate) fn new(op: Op, identity: Identity) -> Flight {
+        cores::with(|core| {
+            let fault = core.faults.next(op.kind());
+            let token = core.slots.insert(op, identity);
+            match fault {
+                None => core.engine.submit(core, token),
+                Some(Fault::Fail(errno)) => complete(core, token, -errno.0),
+                Some(Fault::Shorten(bytes)) => {
+                    core.slots.with_op(token, |op, _| op.shorten(bytes));
+                    core.engine.submit(core, token);
+                }
+                Some(Fault::Delay(duration)) => {
+                    let deadline = time::now().after(duration);
+                    task::spawn(async move {
+                        time::sleep_until(deadline).await;
+                        cores::with(|core| core.engine.submit(core, token));
+                    });
+                }
+                Some(Fault::Kill) => unreachable!("the plan has ended the process"),
+            }
+            Flight { token: Some(token) }
+        })
+    }
+
+    /// Lets the operation run to its end without waiting for it and without cancelling it.
+    pub(crate) fn detach(mut self) {
+        let Some(token) = self.token.take() else { return };
+        cores::with(|core| {
+            if let Some((result, op)) = core.slots.orphan(token) {
+                op.dispose(result);
+            }
+        });
+    }
+
+    /// Asks the engine to end the operation early; the result still has to be awaited.
+    ///
+    /// The operation may succeed all the same, or have moved part of its bytes.
+    pub(crate) fn cancel(&self) {
+        if let Some(token) = self.token {
+            cores::with(|core| core.engine.cancel(core, token));
+        }
+    }
+}
+
+impl Future for Flight {
+    type Output = (i32, Op);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<(i32, Op)> {
+        let token = self.token.expect("a flight is not polled after its end");
+        match cores::with(|core| core.slots.take(token, context.waker())) {
+            Some(end) => {
+                self.token = None;
+                Poll::Ready(end)
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let Some(token) = self.token else { return };
+        // The disposal runs outside of `orphan`: it may drop blocks and close files.
+        let ended = cores::try_with(|core| {
+            let ended = core.slots.orphan(token);
+            if ended.is_none() {
+                core.engine.cancel(core, token);
+            }
+            ended
+        });
+        if let Some(Some((result, op))) = ended {
+            op.dispose(result);
+        }
+    }
+}
+
+/// Takes a completion in: wakes who waits, or disposes of an orphan.
+pub(crate) fn complete(core: &Core, token: Token, result: i32) {
+    match core.slots.complete(token, result) {
+        Completion::Wake(Some(waker)) => waker.wake(),
+        Completion::Wake(None) | Completion::Stale => {}
+        Completion::Dispose(op) => op.dispose(result),
+    }
+}

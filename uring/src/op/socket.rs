@@ -1,0 +1,199 @@
+//! Operations on sockets: accept, wait for readiness, receive, connect.
+//!
+//! Sending is not here: it is a plain call on a borrowed slice that never blocks, and waits by `PollFor`. So no
+//! memory but a block and a socket address is ever lent to the kernel by these.
+//! Source: accept(2), recv(2), poll(2), connect(2), io_uring_prep_multishot_accept(3).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::rc::Rc;
+use std::task::Waker;
+
+use io_uring::{opcode, squeue, types};
+
+use crate::arena::BlockMut;
+use crate::errno::Errno;
+use crate::net::{Fill, Readiness, Socket};
+use crate::op::Waits;
+
+/// Connections that were accepted and not yet taken, shared by the operation and its `net::Acceptor`.
+#[derive(Default)]
+pub(crate) struct AcceptQueue {
+    pub(crate) accepted: RefCell<VecDeque<OwnedFd>>,
+    pub(crate) waker: RefCell<Option<Waker>>,
+    // What ended the operation; `None` while it runs.
+    pub(crate) ended: Cell<Option<Errno>>,
+}
+
+/// Accepts connections until it fails or is cancelled.
+pub(crate) struct Accept {
+    pub(crate) listener: Socket,
+    pub(crate) queue: Rc<AcceptQueue>,
+}
+
+/// How many connections one readiness event may bring in the engine of plain calls, so that one listener does not
+/// keep a core from its other sockets.
+const ACCEPT_BURST: usize = 64;
+
+impl Accept {
+    pub(crate) fn entry(&mut self) -> squeue::Entry {
+        opcode::AcceptMulti::new(types::Fd(self.listener.raw())).flags(libc::SOCK_CLOEXEC).build()
+    }
+
+    /// Accepts what is there; `EAGAIN` means that it goes on, any other error ends it.
+    pub(crate) fn call(&mut self) -> i32 {
+        for _ in 0..ACCEPT_BURST {
+            // SAFETY: the listener is open as long as `self` holds it; null asks for no peer address.
+            let result = unsafe {
+                libc::accept4(
+                    self.listener.raw(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    libc::SOCK_CLOEXEC,
+                )
+            };
+            let result = Errno::of_call(i64::from(result));
+            if result == -libc::ECONNABORTED || result == -libc::EINTR {
+                continue;
+            }
+            if result < 0 {
+                return result;
+            }
+            self.deliver(result);
+        }
+        -libc::EAGAIN
+    }
+
+    /// Puts an accepted descriptor, or the error that ended the operation, where the acceptor finds it.
+    pub(crate) fn deliver(&self, result: i32) {
+        match Errno::check(result) {
+            Ok(_) => {
+                // SAFETY: the kernel made this descriptor for this completion, nothing else owns it.
+                let socket = unsafe { OwnedFd::from_raw_fd(result) };
+                self.queue.accepted.borrow_mut().push_back(socket);
+            }
+            Err(error) => self.queue.ended.set(Some(error)),
+        }
+        if let Some(waker) = self.queue.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Waits until a socket is readable or writable.
+pub(crate) struct PollFor {
+    pub(crate) socket: Socket,
+    pub(crate) readiness: Readiness,
+}
+
+impl PollFor {
+    fn events(&self) -> i16 {
+        match self.readiness {
+            Readiness::Readable => libc::POLLIN | libc::POLLRDHUP,
+            Readiness::Writable => libc::POLLOUT,
+        }
+    }
+
+    pub(crate) fn waits(&self) -> Waits {
+        match self.readiness {
+            Readiness::Readable => Waits::Readable,
+            Readiness::Writable => Waits::Writable,
+        }
+    }
+
+    pub(crate) fn entry(&mut self) -> squeue::Entry {
+        opcode::PollAdd::new(types::Fd(self.socket.raw()), self.events() as u32).build()
+    }
+
+    pub(crate) fn call(&mut self) -> i32 {
+        let mut request = libc::pollfd { fd: self.socket.raw(), events: self.events(), revents: 0 };
+        // SAFETY: one valid pollfd, no waiting.
+        let result = unsafe { libc::poll(&mut request, 1, 0) };
+        match Errno::of_call(i64::from(result)) {
+            0 => -libc::EAGAIN,
+            ready if ready > 0 => i32::from(request.revents),
+            error => error,
+        }
+    }
+}
+
+/// Receives into a block.
+pub(crate) struct Receive {
+    pub(crate) socket: Socket,
+    pub(crate) block: BlockMut,
+    pub(crate) start: u32,
+    pub(crate) length: u32,
+    // Bytes that earlier calls of the same operation brought; the ring keeps this count itself.
+    pub(crate) received: u32,
+    pub(crate) fill: Fill,
+}
+
+impl Receive {
+    fn target(&mut self) -> (*mut u8, u32) {
+        let start = (self.start + self.received) as usize;
+        let end = (self.start + self.length) as usize;
+        let target = &mut self.block[start..end];
+        (target.as_mut_ptr(), target.len() as u32)
+    }
+
+    pub(crate) fn entry(&mut self) -> squeue::Entry {
+        let flags = match self.fill {
+            Fill::Some => 0,
+            Fill::All => libc::MSG_WAITALL,
+        };
+        let (pointer, length) = self.target();
+        opcode::Recv::new(types::Fd(self.socket.raw()), pointer, length).flags(flags).build()
+    }
+
+    /// Receives what is there; `EAGAIN` while the socket is empty or, for `Fill::All`, the range is not full.
+    pub(crate) fn call(&mut self) -> i32 {
+        loop {
+            let (pointer, length) = self.target();
+            // SAFETY: `target` points into the block this operation owns, `length` bytes of it.
+            let result =
+                unsafe { libc::recv(self.socket.raw(), pointer.cast(), length as usize, libc::MSG_DONTWAIT) };
+            let result = Errno::of_call(result as i64);
+            match Errno::check(result) {
+                Err(Errno::INTR) => continue,
+                Err(error) if self.received > 0 && error != Errno::AGAIN => return self.received as i32,
+                Err(_) => return result,
+                Ok(0) => return self.received as i32,
+                Ok(bytes) => self.received += bytes,
+            }
+            if self.fill == Fill::Some || self.received == self.length {
+                return self.received as i32;
+            }
+        }
+    }
+}
+
+/// Connects a socket.
+pub(crate) struct Connect {
+    pub(crate) socket: Socket,
+    pub(crate) address: Box<(libc::sockaddr_storage, libc::socklen_t)>,
+    pub(crate) started: bool,
+}
+
+impl Connect {
+    pub(crate) fn entry(&mut self) -> squeue::Entry {
+        let (storage, length) = &*self.address;
+        opcode::Connect::new(types::Fd(self.socket.raw()), std::ptr::from_ref(storage).cast(), *length)
+            .build()
+    }
+
+    /// Starts the connection; once writable, reads how it ended.
+    pub(crate) fn call(&mut self) -> i32 {
+        if self.started {
+            return self.socket.take_error();
+        }
+        self.started = true;
+        let (storage, length) = &*self.address;
+        // SAFETY: the address is `length` valid bytes owned by this operation.
+        let result = unsafe { libc::connect(self.socket.raw(), std::ptr::from_ref(storage).cast(), *length) };
+        match Errno::of_call(i64::from(result)) {
+            error if error == -libc::EINPROGRESS => -libc::EAGAIN,
+            result => result,
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The ring engine: one io_uring of one core, submitted to and reaped by the core's own thread.
+//!
+//! `submit` turns a slot's operation into a submission queue entry, `turn` enters the kernel once for everything that
+//! gathered and takes the completions in. What has no opcode goes to the blocking pool. It polls no task and owns no
+//! buffer: operations stand in their slots, blocks in the arena.
+//! Source: io_uring_setup(2) with SINGLE_ISSUER and DEFER_TASKRUN, io_uring_enter(2).
+
+use std::cell::{Cell, RefCell};
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue, types};
+
+use crate::arena::Arena;
+use crate::cores::{Core, Wait};
+use crate::errno::Errno;
+use crate::flight;
+use crate::op::Op;
+use crate::op::content::Registration;
+use crate::slot::Token;
+use crate::time;
+
+/// A ring with this many entries takes what a busy core gathers in one turn; more only costs locked memory.
+const ENTRIES: u32 = 1024;
+/// Below this a ring is no use, so RLIMIT_MEMLOCK is reported instead of shrinking further.
+const ENTRIES_MIN: u32 = 16;
+/// Completions may outnumber submissions (multishot), and an overflow costs an extra system call.
+const COMPLETIONS_PER_ENTRY: u32 = 4;
+/// Kernel worker threads a core: bounded ones run file operations, unbounded ones the rest.
+///
+/// A durable PUT has about six operations that need one; two to four threads would run PUTs one after another.
+const WORKERS: [u32; 2] = [32, 8];
+
+/// `user_data` of the entry that watches the mailbox; no token has the top bit.
+const MAILBOX: u64 = 1 << 63;
+/// `user_data` of cancellations, whose own completion says nothing.
+const CANCELLATION: u64 = MAILBOX | 1;
+
+/// The ring of one core.
+pub(crate) struct Ring {
+    ring: RefCell<IoUring>,
+    // Completions of one turn, kept to spare an allocation a turn.
+    reaped: RefCell<Vec<cqueue::Entry>>,
+    registration: Cell<Registration>,
+    has_truncate: bool,
+    wait_flags: EnterFlags,
+    pub(crate) entries: u32,
+}
+
+/// What `open` found that an operator should know.
+pub(crate) enum Shortage {
+    /// RLIMIT_MEMLOCK made the ring smaller; this many entries are left.
+    Entries(u32),
+    /// RLIMIT_MEMLOCK refused to register the arena.
+    Arena(Errno),
+}
+
+impl Ring {
+    /// Opens a ring on the calling thread, which alone may use it.
+    pub(crate) fn open(arena: &Arena, shortages: &mut Vec<Shortage>) -> Result<Ring, Errno> {
+        let mut ring = build_as_large_as_allowed()?;
+        let entries = ring.params().sq_entries();
+        if entries < ENTRIES {
+            shortages.push(Shortage::Entries(entries));
+        }
+        let has_truncate = probe(&ring)?;
+        // SAFETY: the arena's mapping outlives the ring: `Core` drops the engine first.
+        let registered = unsafe { ring.submitter().register_buffers(&[arena.iovec()]) };
+        let registration = match registered {
+            Ok(()) => Registration::Registered,
+            Err(error) => {
+                shortages.push(Shortage::Arena(Errno::from(error)));
+                Registration::Unregistered
+            }
+        };
+        ring.submitter().register_iowq_max_workers(&mut WORKERS.clone())?;
+        // Spares the kernel a descriptor look-up a turn; a kernel or limit that refuses loses only that.
+        let _ = ring.submitter().register_ring_fd();
+        let wait_flags =
+            if ring.params().is_feature_no_iowait() { EnterFlags::NO_IOWAIT } else { EnterFlags::empty() };
+        ring.submission().sync();
+        Ok(Ring {
+            ring: RefCell::new(ring),
+            reaped: RefCell::default(),
+            registration: Cell::new(registration),
+            has_truncate,
+            wait_flags,
+            entries,
+        })
+    }
+
+    /// Starts to watch the core's mailbox.
+    pub(crate) fn watch_mailbox(&self, core: &Core) {
+        let entry =
+            opcode::PollAdd::new(types::Fd(core.mailbox.raw()), libc::POLLIN as u32).multi(true).build();
+        self.push(entry.user_data(MAILBOX));
+    }
+
+    /// Hands a slot's operation to the kernel with the next turn, or to the pool when no opcode serves it.
+    pub(crate) fn submit(&self, core: &Core, token: Token) {
+        let registration = self.registration.get();
+        let entry = core.slots.with_op(token, |op, identity| {
+            if matches!(op, Op::Truncate(_)) && !self.has_truncate {
+                return None;
+            }
+            if let Op::Write(write) = op {
+                core.counters.count_write(registration, write.file.is_direct());
+            }
+            op.entry(registration).map(|entry| entry.personality(identity.personality()))
+        });
+        match entry {
+            Some(entry) => self.push(entry.user_data(token.user_data())),
+            None => core.pool.run(core, token),
+        }
+    }
+
+    /// Asks the kernel to cancel what it can of a slot's operation.
+    pub(crate) fn cancel(&self, token: Token) {
+        self.push(opcode::AsyncCancel::new(token.user_data()).build().user_data(CANCELLATION));
+    }
+
+    fn push(&self, entry: squeue::Entry) {
+        let mut ring = self.ring.borrow_mut();
+        // SAFETY: whatever the entry points to is owned by an operation in a slot, which stays until its completion.
+        if unsafe { ring.submission().push(&entry) }.is_ok() {
+            return;
+        }
+        // The queue is full: the kernel takes all of it, in order, before more is pushed.
+        while let Err(error) = ring.submit() {
+            assert!(is_passing(&error), "the kernel refused a full submission queue: {error}");
+        }
+        // SAFETY: as above.
+        let pushed = unsafe { ring.submission().push(&entry) };
+        pushed.expect("a queue that was just submitted has room");
+    }
+
+    /// Enters the kernel if there is a reason to, then takes all completions in.
+    pub(crate) fn turn(&self, core: &Core, wait: Wait) {
+        self.enter(core, wait);
+        let mut reaped = self.reaped.take();
+        loop {
+            reaped.extend(self.ring.borrow_mut().completion());
+            if reaped.is_empty() {
+                break;
+            }
+            core.counters.completions.add(reaped.len() as u64);
+            for completion in reaped.drain(..) {
+                self.take_in(core, &completion);
+            }
+        }
+        self.reaped.replace(reaped);
+    }
+
+    fn enter(&self, core: &Core, wait: Wait) {
+        let mut ring = self.ring.borrow_mut();
+        let submission = ring.submission();
+        let (gathered, deferred) = (submission.len(), submission.taskrun() || submission.cq_overflow());
+        drop(submission);
+        let entered = match wait {
+            Wait::No if gathered == 0 && !deferred => return,
+            Wait::No => {
+                // SAFETY: no argument is passed, and the count is that of the queue.
+                let entered = unsafe {
+                    ring.submitter().enter::<libc::sigset_t>(
+                        gathered as u32,
+                        0,
+                        EnterFlags::GETEVENTS.bits(),
+                        None,
+                    )
+                };
+                entered
+            }
+            Wait::Until(deadline) => {
+                let timeout = deadline.map(|deadline| Timespec::from(deadline.since(time::now())));
+                let mut arguments = SubmitArgs::new();
+                if let Some(timeout) = &timeout {
+                    arguments = arguments.timespec(timeout);
+                }
+                ring.submitter().submit_with_args_and_flags(1, &arguments, self.wait_flags)
+            }
+        };
+        core.counters.enters.add(1);
+        if let Err(error) = entered {
+            assert!(is_passing(&error), "io_uring_enter failed for good: {error}");
+        }
+    }
+
+    fn take_in(&self, core: &Core, completion: &cqueue::Entry) {
+        let (user_data, result) = (completion.user_data(), completion.result());
+        match user_data {
+            MAILBOX => {
+                core.mailbox.drain();
+                if !cqueue::more(completion.flags()) {
+                    self.watch_mailbox(core);
+                }
+            }
+            CANCELLATION => {}
+            _ if cqueue::more(completion.flags()) => {
+                let token = Token::of(user_data);
+                core.slots.with_op(token, |op, _| match op {
+                    Op::Accept(accept) => accept.deliver(result),
+                    _ => unreachable!("accept is the only operation that completes more than once"),
+                });
+            }
+            _ => flight::complete(core, Token::of(user_data), result),
+        }
+    }
+}
+
+/// Whether entering again later is the right answer to an error.
+fn is_passing(error: &std::io::Error) -> bool {
+    // EBUSY: completions overflowed and have to be reaped first; ETIME: the wait ended by its deadline.
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME))
+}
+
+fn build_as_large_as_allowed() -> Result<IoUring, Errno> {
+    let mut entries = ENTRIES;
+    loop {
+        let built = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(entries * COMPLETIONS_PER_ENTRY)
+            .build(entries);
+        match built {
+            Ok(ring) => return Ok(ring),
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && entries > ENTRIES_MIN => entries /= 2,
+            Err(error) => return Err(Errno::from(error)),
+        }
+    }
+}
+
+/// Checks that the kernel has every opcode of Linux 6.1 we use; says whether it has `ftruncate`, which is newer.
+fn probe(ring: &IoUring) -> Result<bool, Errno> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let needed = [
+        opcode::PollAdd::CODE,
+        opcode::Accept::CODE,
+        opcode::Recv::CODE,
+        opcode::Connect::CODE,
+        opcode::AsyncCancel::CODE,
+        opcode::Read::CODE,
+        opcode::ReadFixed::CODE,
+        opcode::Write::CODE,
+        opcode::WriteFixed::CODE,
+        opcode::Fsync::CODE,
+        opcode::Fallocate::CODE,
+        opcode::Close::CODE,
+        opcode::OpenAt2::CODE,
+        opcode::MkDirAt::CODE,
+        opcode::LinkAt::CODE,
+        opcode::RenameAt::CODE,
+        opcode::UnlinkAt::CODE,
+        opcode::FSetXattr::CODE,
+        opcode::FGetXattr::CODE,
+        opcode::Statx::CODE,
+    ];
+    if needed.iter().all(|code| probe.is_supported(*code)) {
+        Ok(probe.is_supported(opcode::Ftruncate::CODE))
+    } else {
+        Err(Errno::NOSYS)
+    }
+}
+
+/// Whether a ring of the kind the engine needs can be had by this process at all.
+pub(crate) fn try_open() -> Result<(), Errno> {
+    let ring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES_MIN)?;
+    probe(&ring).map(|_| ())
+}

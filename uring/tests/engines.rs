@@ -1,0 +1,229 @@
+//! Both engines run the same operations with the same results, faults included.
+//!
+//! Each test runs once an engine, on real files and loopback sockets. The ring is expected to work where these tests
+//! run; where it is refused its half says so and is skipped.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use uring::arena::{self, BlockSize};
+use uring::cores::{self, Settings};
+use uring::engine::{self, Choice, Name};
+use uring::errno::Errno;
+use uring::fault::{self, Fault, Nth, OperationKind, Plan, Poison, Rule};
+use uring::file::{self, File, Opening, Sync};
+use uring::identity::Identity;
+use uring::net::{self, Acceptor, Fill, Following, Listener, Readiness};
+use uring::{task, time};
+
+const ME: Identity = Identity::SERVER;
+
+fn settings(engine: Name) -> Settings {
+    let cpus = vec![uring::affinity::allowed().expect("the scheduler answers")[0]];
+    let faults = Plan { rules: Vec::new(), poison: Poison::On };
+    Settings { cpus, engine, arena_bytes: 4 << 20, pool_threads_max: 4, faults }
+}
+
+/// Runs a test body once an engine; the body gets a directory of its own.
+fn on_both_engines<F: Future<Output = ()> + 'static>(name: &str, body: impl Fn(File) -> F + Copy + 'static) {
+    for engine in [Name::IoUring, Name::Threads] {
+        if engine == Name::IoUring && engine::choose(Choice::IoUring).is_err() {
+            eprintln!("SKIPPED {name} on io_uring: refused here");
+            continue;
+        }
+        let path: PathBuf = [env!("CARGO_TARGET_TMPDIR"), &format!("{name}-{engine}")].iter().collect();
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("the target directory is writable");
+        let passed = Rc::new(Cell::new(false));
+        let flag = passed.clone();
+        let run = async move {
+            let directory = file::open_at_start(&path, libc::O_DIRECTORY | libc::O_RDONLY).unwrap();
+            body(directory).await;
+            flag.set(true);
+        };
+        cores::block_on(&settings(engine), run).expect("the core starts");
+        assert!(passed.get(), "{name} failed on {engine}");
+    }
+}
+
+fn name(text: &str) -> CString {
+    CString::new(text).unwrap()
+}
+
+const MAKE: Opening = Opening { flags: libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, mode: 0o640, resolve: 0 };
+
+#[test]
+fn a_file_is_written_named_read_and_removed() {
+    on_both_engines("life", |directory| async move {
+        let unnamed = Opening { flags: libc::O_RDWR | libc::O_TMPFILE, mode: 0o640, resolve: 0 };
+        let file = file::open(&directory, name("."), unnamed, ME).await.unwrap();
+        let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        block[..5].copy_from_slice(b"hello");
+        let (written, block) = file::write_at(&file, block.freeze(), 0..5, 0, ME).finish().await;
+        assert_eq!(written, Ok(5));
+        file::set_attribute(&file, c"user.s3", Box::from(*b"record"), 0, ME).await.unwrap();
+        file::sync(&file, Sync::Content).await.unwrap();
+        file::link(&file, &directory, name("object"), ME).await.unwrap();
+        assert_eq!(file::link(&file, &directory, name("object"), ME).await, Err(Errno::EXIST));
+        file::sync(&directory, Sync::Everything).await.unwrap();
+
+        let read = Opening { flags: libc::O_RDONLY, mode: 0, resolve: libc::RESOLVE_BENEATH };
+        let again = file::open(&directory, name("object"), read, ME).await.unwrap();
+        assert_eq!(file::stat(&again).unwrap().size_bytes, 5);
+        assert_eq!(file::stat_slow(&again).await.unwrap().inode, file::stat(&file).unwrap().inode);
+        let mut value = [0; 16];
+        assert_eq!(file::read_attribute(&again, c"user.s3", &mut value), Ok(6));
+        assert_eq!(file::read_attribute_slow(&again, c"user.s3", 16).await.unwrap(), b"record");
+        let block = block.unfreeze().map_err(|_| "shared").unwrap();
+        let (read, block) = file::read_at(&again, block, 0..100, 0).await;
+        assert_eq!((read, &block[..5]), (Ok(5), &b"hello"[..]));
+
+        file::make_directory(&directory, name("sub"), 0o750, ME).await.unwrap();
+        let listed: Vec<_> = file::read_directory(&directory).await.unwrap();
+        let mut names: Vec<_> = listed.into_iter().map(|entry| entry.name).collect();
+        names.sort();
+        assert_eq!(names, [b"object".to_vec(), b"sub".to_vec()]);
+        file::rename(&directory, name("object"), &directory, name("other"), 0, ME).await.unwrap();
+        file::unlink(&directory, name("other"), 0, ME).await.unwrap();
+        assert_eq!(file::unlink(&directory, name("other"), 0, ME).await, Err(Errno::NOENT));
+        file::unlink(&directory, name("sub"), libc::AT_REMOVEDIR, ME).await.unwrap();
+        file::close(again);
+    });
+}
+
+#[test]
+fn space_is_reserved_cut_copied_and_times_are_set() {
+    on_both_engines("space", |directory| async move {
+        let file = file::open(&directory, name("a"), MAKE, ME).await.unwrap();
+        file::allocate(&file, 0, 8192, ME).await.unwrap();
+        assert_eq!(file::stat(&file).unwrap().size_bytes, 8192);
+        file::truncate(&file, 5000, ME).await.unwrap();
+        assert_eq!(file::stat(&file).unwrap().size_bytes, 5000);
+        let (written, _) = file::write_bytes(&file, Box::from(*b"abc"), 0, ME).await;
+        assert_eq!(written, Ok(3));
+        let copy = file::open(&directory, name("b"), MAKE, ME).await.unwrap();
+        assert_eq!(file::copy_range((&file, 0), (&copy, 0), 3, ME).await, Ok(3));
+        assert_eq!(file::read_bytes(&copy, 10, 0).await.unwrap(), b"abc");
+        file::set_modified(&copy, 1_000_000_123, ME).await.unwrap();
+        assert_eq!(file::stat(&copy).unwrap().modified_ns, 1_000_000_123);
+        assert!(file::space(&copy).unwrap().available_bytes > 0);
+    });
+}
+
+#[test]
+fn bytes_cross_a_socket() {
+    on_both_engines("socket", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address();
+        let mut acceptor = Acceptor::new(listener).unwrap();
+        task::spawn(async move {
+            let client = net::connect(address).await.unwrap();
+            net::send_now(&client, &[std::io::IoSlice::new(b"first ")], Following::Nothing).unwrap();
+            time::sleep(Duration::from_millis(20)).await;
+            net::send_now(&client, &[std::io::IoSlice::new(b"second")], Following::Nothing).unwrap();
+            let mut answer = [0; 8];
+            net::ready(&client, Readiness::Readable).await.unwrap();
+            assert_eq!(net::receive_now(&client, &mut answer), Ok(2));
+            // The rest of the connection: silence, then the end.
+            time::sleep(Duration::from_millis(200)).await;
+        });
+        let server = acceptor.accept().await.unwrap();
+        let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        let soon = || time::now().after(Duration::from_secs(5));
+        let (received, block) = net::receive(&server, block, 0..12, Fill::All, soon()).await;
+        assert_eq!((received, &block[..12]), (Ok(12), &b"first second"[..]));
+        net::ready(&server, Readiness::Writable).await.unwrap();
+        net::send_now(&server, &[std::io::IoSlice::new(b"ok")], Following::Nothing).unwrap();
+        let late = time::now().after(Duration::from_millis(30));
+        let (received, block) = net::receive(&server, block, 0..12, Fill::Some, late).await;
+        assert_eq!(received, Err(Errno::TIMEDOUT));
+        let (received, _) = net::receive(&server, block, 0..12, Fill::Some, soon()).await;
+        assert_eq!(received, Ok(0));
+    });
+}
+
+#[test]
+fn a_dropped_receive_keeps_its_block_until_it_is_over() {
+    on_both_engines("orphan", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address();
+        let mut acceptor = Acceptor::new(listener).unwrap();
+        let client = Rc::new(RefCell::new(None));
+        let keep = client.clone();
+        task::spawn(async move { *keep.borrow_mut() = Some(net::connect(address).await.unwrap()) });
+        let server = acceptor.accept().await.unwrap();
+        for _ in 0..100 {
+            let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+            let far = time::now().after(Duration::from_secs(60));
+            let receiving = net::receive(&server, block, 0..100, Fill::All, far);
+            // Polled once, then dropped.
+            let gone = time::before(time::now(), receiving).await;
+            assert!(gone.is_none());
+        }
+        // All blocks come back; the arena checks its pattern as they are handed out.
+        let all = arena::acquire(BlockSize::Small, 64).await;
+        assert_eq!(all.len(), 64);
+    });
+}
+
+#[test]
+fn planned_faults_strike_the_nth_operation() {
+    on_both_engines("faults", |directory| async move {
+        let second_fails = Rule {
+            kind: Some(OperationKind::MakeDirectory),
+            nth: Nth::Only(2),
+            fault: Fault::Fail(Errno::NOSPC),
+        };
+        let short = Rule { kind: Some(OperationKind::Write), nth: Nth::From(1), fault: Fault::Shorten(2) };
+        let slow = Rule {
+            kind: Some(OperationKind::Sync),
+            nth: Nth::Only(1),
+            fault: Fault::Delay(Duration::from_millis(5)),
+        };
+        fault::install(vec![second_fails, short, slow]);
+        file::make_directory(&directory, name("one"), 0o750, ME).await.unwrap();
+        assert_eq!(file::make_directory(&directory, name("two"), 0o750, ME).await, Err(Errno::NOSPC));
+        file::make_directory(&directory, name("three"), 0o750, ME).await.unwrap();
+        let file = file::open(&directory, name("a"), MAKE, ME).await.unwrap();
+        assert_eq!(file::write_bytes(&file, Box::from(*b"abc"), 0, ME).await.0, Ok(2));
+        file::sync(&file, Sync::Content).await.unwrap();
+        assert_eq!(fault::counted(), 6);
+    });
+}
+
+#[test]
+fn a_panicking_task_ends_alone() {
+    on_both_engines("panic", |_| async move {
+        task::spawn(async { panic!("this task was made to panic") });
+        task::yield_now().await;
+        task::yield_now().await;
+        time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(cores::counters().task_panics.read(), 1);
+    });
+}
+
+#[test]
+fn cores_reach_each_other_through_mailboxes() {
+    for engine in [Name::IoUring, Name::Threads] {
+        let mut settings = settings(engine);
+        settings.cpus = vec![settings.cpus[0]; 2];
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let running = cores::start(&settings, |_| {
+            Box::pin(async {
+                time::sleep(Duration::from_millis(100)).await;
+            })
+        })
+        .unwrap();
+        for mailbox in running.mailboxes() {
+            let sender = sender.clone();
+            mailbox.run(move || sender.send(cores::index()).unwrap());
+        }
+        let mut seen = [receiver.recv().unwrap(), receiver.recv().unwrap()];
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1]);
+        running.join().unwrap();
+    }
+}
