@@ -5,6 +5,7 @@
 pub mod reader;
 pub mod writer;
 
+pub mod create_bucket;
 pub mod delete_objects;
 pub mod list_buckets;
 pub mod list_objects;
