@@ -159,15 +159,14 @@ impl Ring {
             Wait::No if gathered == 0 && !deferred => return,
             Wait::No => {
                 // SAFETY: no argument is passed, and the count is that of the queue.
-                let entered = unsafe {
+                unsafe {
                     ring.submitter().enter::<libc::sigset_t>(
                         gathered as u32,
                         0,
                         EnterFlags::GETEVENTS.bits(),
                         None,
                     )
-                };
-                entered
+                }
             }
             Wait::Until(deadline) => {
                 let timeout = deadline.map(|deadline| Timespec::from(deadline.since(time::now())));
