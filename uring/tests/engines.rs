@@ -170,6 +170,27 @@ fn a_dropped_receive_keeps_its_block_until_it_is_over() {
 }
 
 #[test]
+fn a_paused_acceptor_goes_on_accepting() {
+    on_both_engines("pause", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.address();
+        let mut acceptor = Acceptor::new(listener).unwrap();
+        let soon = || time::now().after(Duration::from_millis(20));
+        for _ in 0..3 {
+            assert!(time::before(soon(), acceptor.accept()).await.is_none());
+            acceptor.pause();
+            // The cancellation completes while nobody accepts, then while somebody does.
+            time::sleep(Duration::from_millis(1)).await;
+            assert!(time::before(soon(), acceptor.accept()).await.is_none());
+            acceptor.pause();
+        }
+        let client = net::connect(address).await.unwrap();
+        let accepted = acceptor.accept().await.unwrap();
+        assert_eq!(accepted.peer_address().unwrap(), client.local_address().unwrap());
+    });
+}
+
+#[test]
 fn planned_faults_strike_the_nth_operation() {
     on_both_engines("faults", |directory| async move {
         let second_fails = Rule {

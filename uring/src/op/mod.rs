@@ -243,11 +243,13 @@ impl Op {
         }
     }
 
-    /// Releases what a result carries when nobody waits for it any more: a descriptor is closed.
+    /// Releases what a result carries when nobody waits for it any more: a descriptor is closed or, when it is a
+    /// connection, stays with its acceptor.
     pub(crate) fn dispose(self, result: i32) {
         match self {
             Op::Open(op) => drop(op.take_file(result)),
-            Op::Accept(op) => op.deliver(result),
+            // An error, the cancellation's own above all, must not reach an acceptor that has begun anew.
+            Op::Accept(op) if result >= 0 => op.deliver(result),
             _ => {}
         }
     }
