@@ -216,6 +216,37 @@ fn planned_faults_strike_the_nth_operation() {
 }
 
 #[test]
+fn a_delayed_operation_can_be_cancelled() {
+    let begun = std::time::Instant::now();
+    on_both_engines("delay", |directory| async move {
+        let forever = Fault::Delay(Duration::from_secs(3600));
+        let all = |kind| Rule { kind: Some(kind), nth: Nth::From(1), fault: forever };
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
+        let _client = net::connect(address).await.unwrap();
+        let server = acceptor.accept().await.unwrap();
+        fault::install(vec![all(OperationKind::Receive), all(OperationKind::Sync)]);
+        let soon = || time::now().after(Duration::from_millis(5));
+        // Cancelled at its deadline.
+        let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        let receiving = net::receive(&server, block, 0..12, Fill::Some, soon());
+        let late = time::now().after(Duration::from_secs(5));
+        let (received, block) = time::before(late, receiving).await.expect("the deadline ends it");
+        assert_eq!(received, Err(Errno::TIMEDOUT));
+        // Dropped: the block comes back.
+        let free = || cores::counters().blocks_small_free.read();
+        let receiving = net::receive(&server, block, 0..12, Fill::Some, late);
+        assert!(time::before(soon(), receiving).await.is_none());
+        time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(free(), 64);
+        // Under way when the core ends, which waits for no delay.
+        task::spawn(async move { file::sync(&directory, Sync::Everything).await.unwrap() });
+        time::sleep(Duration::from_millis(1)).await;
+    });
+    assert!(begun.elapsed() < Duration::from_secs(4), "a core waited for an operation no engine had");
+}
+
+#[test]
 fn a_panicking_task_ends_alone() {
     on_both_engines("panic", |_| async move {
         task::spawn(async { panic!("this task was made to panic") });
