@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::affinity;
 use crate::arena::{Arena, BlockSize};
-use crate::blocking::{Pool, PoolDoor};
+use crate::blocking::Pool;
 use crate::engine::{Engine, Name};
 use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
@@ -137,7 +137,7 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) faults: Faults,
-    pub(crate) pool: PoolDoor,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) serial: u16,
@@ -286,7 +286,7 @@ fn open(
         tasks: Tasks::default(),
         timers: RefCell::default(),
         faults: Faults::new(&settings.faults),
-        pool: PoolDoor::new(pool),
+        pool,
         counters,
         serial: mailbox::register(mailbox.clone()),
         mailbox,
@@ -354,10 +354,7 @@ fn turn(core: &Core, latest: Option<Moment>) {
         match core.mailbox.take() {
             None => break,
             Some(Letter::Wake(task)) => core.tasks.wake(task),
-            Some(Letter::Completed(token, result)) => {
-                flight::complete(core, token, result);
-                core.pool.hand_over(core);
-            }
+            Some(Letter::Completed(token, result)) => flight::complete(core, token, result),
             Some(Letter::Run(act)) => act(),
         }
     }

@@ -258,6 +258,45 @@ fn a_panicking_task_ends_alone() {
 }
 
 #[test]
+fn a_core_that_fills_the_pool_does_not_stop_another() {
+    const COPIES: usize = 3000;
+    for engine in [Name::IoUring, Name::Threads] {
+        let path: PathBuf = [env!("CARGO_TARGET_TMPDIR"), &format!("pool-{engine}")].iter().collect();
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("from"), vec![7; 256 * 1024]).unwrap();
+        std::fs::write(path.join("to"), []).unwrap();
+        let mut settings = settings(engine);
+        settings.cpus = vec![settings.cpus[0]; 2];
+        settings.pool_threads_max = 1;
+        let (sender, receiver) = crossbeam::channel::bounded(1);
+        let running = cores::start(&settings, move |index| {
+            let (path, sender, receiver) = (path.clone(), sender.clone(), receiver.clone());
+            Box::pin(async move {
+                let from = file::open_at_start(&path.join("from"), libc::O_RDONLY).unwrap();
+                if index == 0 {
+                    let to = file::open_at_start(&path.join("to"), libc::O_RDWR).unwrap();
+                    let copy = |_| file::copy_range((&from, 0), (&to, 0), 256 * 1024, ME);
+                    let copies: Vec<_> = (0..COPIES).map(copy).collect();
+                    sender.send(()).unwrap();
+                    for copy in copies {
+                        copy.await.unwrap();
+                    }
+                } else {
+                    receiver.recv().unwrap();
+                    let one = file::set_modified(&from, 1_000_000_000, ME);
+                    let late = time::now().after(Duration::from_secs(30));
+                    time::before(late, one).await.expect("the pool serves both cores").unwrap();
+                }
+            })
+        });
+        let running = running.unwrap();
+        let counters = running.counters();
+        running.join().unwrap();
+        assert_eq!(counters[1].task_panics.read(), 0, "on {engine}");
+    }
+}
+
+#[test]
 fn cores_reach_each_other_through_mailboxes() {
     for engine in [Name::IoUring, Name::Threads] {
         let mut settings = settings(engine);
