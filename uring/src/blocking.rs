@@ -14,6 +14,7 @@ use crate::cores::Core;
 use crate::mailbox::{Letter, Mailbox};
 use crate::op::Op;
 use crate::slot::Token;
+use crate::task::PanicEndsProcess;
 
 struct Job {
     op: *mut Option<Op>,
@@ -80,6 +81,7 @@ impl Pool {
         }
         let (receiver, busy) = (self.receiver.clone(), self.busy.clone());
         let work = move || {
+            let _guard = PanicEndsProcess;
             while let Ok(Message::Run(job)) = receiver.recv() {
                 busy.fetch_add(1, Ordering::Relaxed);
                 run(job);

@@ -26,7 +26,7 @@ use crate::mailbox::{self, Letter, Mailbox};
 use crate::op::content::Registration;
 use crate::ring::Shortage;
 use crate::slot::Slots;
-use crate::task::{self, Tasks};
+use crate::task::{self, PanicEndsProcess, Tasks};
 use crate::time::{self, Moment, Timers};
 
 /// Tasks polled before the kernel is entered again.
@@ -200,7 +200,8 @@ impl Running {
 
     /// Waits until every core's main future has ended.
     ///
-    /// Errors: the number of cores that ended by a panic.
+    /// Errors: the number of cores whose future could not be made because `main` panicked. A panic in a task ends the
+    /// task, any other the process.
     pub fn join(self) -> Result<(), usize> {
         let failed = self.cores.into_iter().filter_map(|core| core.thread.join().err()).count();
         if failed == 0 { Ok(()) } else { Err(failed) }
@@ -313,6 +314,8 @@ fn tell(index: usize, shortages: &[Shortage]) -> Option<Notice> {
 }
 
 fn run(core: Core, main: Main) {
+    // Dropped last, after the core.
+    let _guard = PanicEndsProcess;
     let core = Rc::new(core);
     CORE.with(|current| *current.borrow_mut() = Some(core.clone()));
     core.engine.start(&core);

@@ -154,9 +154,15 @@ impl Tasks {
             Ok(std::task::Poll::Ready(())) => {}
             Err(_) => self.panics.set(self.panics.get() + 1),
         }
-        // The future is dropped while no table is borrowed: its parts may wake and spawn.
-        drop(future);
+        self.dispose(future);
         self.release(index);
+    }
+
+    /// Drops a future, which must happen while no table is borrowed: its parts may wake, spawn and panic.
+    fn dispose(&self, future: Boxed) {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
     }
 
     fn release(&self, index: u32) {
@@ -172,11 +178,24 @@ impl Tasks {
         for index in 0..count {
             let future = self.entries.borrow_mut()[index].future.take();
             if let Some(future) = future {
-                drop(future);
+                self.dispose(future);
                 self.release(index as u32);
             }
         }
         self.ready.borrow_mut().clear();
+    }
+}
+
+/// Ends the process when a panic passes it.
+///
+/// A thread that unwinds would free slots and blocks that the kernel and other threads still use.
+pub(crate) struct PanicEndsProcess;
+
+impl Drop for PanicEndsProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
     }
 }
 

@@ -257,6 +257,57 @@ fn a_panicking_task_ends_alone() {
     });
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("this drop was made to panic");
+    }
+}
+
+#[test]
+fn a_task_whose_drop_panics_ends_alone() {
+    on_both_engines("bomb", |_| async move {
+        let bomb = Bomb;
+        // A closure keeps what it holds until the task is dropped, after its last poll.
+        task::spawn(std::future::poll_fn(move |_| {
+            let _held = &bomb;
+            std::task::Poll::Ready(())
+        }));
+        time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(cores::counters().task_panics.read(), 1);
+        // This one is dropped with the core.
+        let bomb = Bomb;
+        task::spawn(async move {
+            time::sleep(Duration::from_secs(3600)).await;
+            drop(bomb);
+        });
+    });
+}
+
+/// The engine a process started by the next test is to panic on.
+const PANIC_ON: &str = "URING_TEST_PANIC_ON";
+
+#[test]
+fn a_panic_outside_a_task_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt;
+    if let Ok(engine) = std::env::var(PANIC_ON) {
+        let engine = if engine == "threads" { Name::Threads } else { Name::IoUring };
+        let sleep = |_| -> cores::Main { Box::pin(time::sleep(Duration::from_secs(30))) };
+        let running = cores::start(&settings(engine), sleep).unwrap();
+        running.mailboxes()[0].run(|| panic!("this letter was made to panic"));
+        let _ = running.join();
+        std::process::exit(0);
+    }
+    for engine in [Name::IoUring, Name::Threads] {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "a_panic_outside_a_task_ends_the_process"]);
+        let ended = child.env(PANIC_ON, engine.to_string()).output().unwrap();
+        assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "on {engine}");
+    }
+}
+
 #[test]
 fn a_core_that_fills_the_pool_does_not_stop_another() {
     const COPIES: usize = 3000;
