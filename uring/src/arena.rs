@@ -125,6 +125,11 @@ impl Arena {
     }
 
     fn take_back(&self, pointer: NonNull<u8>, size: BlockSize) {
+        let offset = pointer.addr().get().wrapping_sub(self.base.addr().get());
+        if offset >= self.bytes {
+            // A block of an earlier core of this thread, whose arena stays mapped for it.
+            return;
+        }
         if self.poison == Poison::On {
             // SAFETY: the block came back from its last owner, so nobody else refers to its bytes.
             unsafe { std::ptr::write_bytes(pointer.as_ptr(), PATTERN, size.bytes()) };
@@ -137,7 +142,13 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours; the core drops its ring and tasks before its arena, so nothing refers to it.
+        let is_lent = |pool: &Pool| pool.free.borrow().len() < pool.total;
+        if is_lent(&self.small) || is_lent(&self.large) {
+            // Somebody outside of the core's tasks keeps a block and may still look at it: the mapping stays for good.
+            return;
+        }
+        // SAFETY: the mapping is ours, all its blocks are home, and the core drops its ring before its arena, so
+        // neither the kernel nor a block refers to it.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
     }
 }
@@ -195,8 +206,8 @@ impl Deref for BlockMut {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the pointer is to `size` bytes of the arena, initialised by mmap, owned by this block; the arena
-        // outlives every block because a core drops its tasks and slots before it.
+        // SAFETY: the pointer is to `size` bytes of the arena, initialised by mmap, owned by this block; an arena is
+        // not unmapped while one of its blocks is lent.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.size.bytes()) }
     }
 }
@@ -212,8 +223,8 @@ impl DerefMut for BlockMut {
 impl Drop for BlockMut {
     fn drop(&mut self) {
         let (pointer, size) = (self.pointer, self.size);
-        let returned = cores::try_with(|core| core.arena.take_back(pointer, size));
-        debug_assert!(returned.is_some() || std::thread::panicking(), "a block was dropped outside its core");
+        // After the end of its core nobody takes a block back, and its arena stays mapped.
+        cores::try_with(|core| core.arena.take_back(pointer, size));
     }
 }
 
@@ -305,9 +316,11 @@ impl Drop for Acquire {
         let granted = std::mem::take(&mut *waiting.granted.borrow_mut());
         let size = self.size;
         cores::try_with(|core| {
-            let pool = core.arena.pool(size);
-            pool.free.borrow_mut().extend(granted);
-            pool.serve();
+            for pointer in granted {
+                core.arena.take_back(pointer, size);
+            }
+            // Those behind an abandoned request may be served without a block coming back.
+            core.arena.pool(size).serve();
         });
     }
 }

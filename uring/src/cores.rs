@@ -333,12 +333,11 @@ fn run(core: Core, main: Main) {
         turn(&core, Some(deadline));
     }
     mailbox::unregister(core.serial);
+    CORE.with(|current| current.borrow_mut().take());
     if core.slots.in_use() > 0 {
         // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.
         std::mem::forget(core);
-        return;
     }
-    CORE.with(|current| current.borrow_mut().take());
 }
 
 struct EndOfMain;

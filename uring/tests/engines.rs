@@ -257,6 +257,66 @@ fn a_panicking_task_ends_alone() {
     });
 }
 
+#[test]
+fn a_block_may_outlive_its_core() {
+    for engine in [Name::IoUring, Name::Threads] {
+        let kept = Rc::new(RefCell::new(None));
+        let keep = kept.clone();
+        let first = async move {
+            let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+            block[0] = 1;
+            *keep.borrow_mut() = Some(block);
+        };
+        cores::block_on(&settings(engine), first).unwrap();
+        assert_eq!(kept.borrow().as_ref().unwrap()[..2], [1, 0xA5]);
+        let free = Rc::new(Cell::new(0));
+        let counted = free.clone();
+        let second = async move {
+            kept.borrow_mut().take();
+            time::sleep(Duration::from_millis(1)).await;
+            counted.set(cores::counters().blocks_small_free.read());
+        };
+        cores::block_on(&settings(engine), second).unwrap();
+        assert_eq!(free.get(), 64, "the block of another core was taken in on {engine}");
+    }
+}
+
+/// Starts a task when it is dropped; the task notes on which core it is dropped in turn.
+struct SpawnsInDrop(Rc<Cell<Option<usize>>>);
+
+impl Drop for SpawnsInDrop {
+    fn drop(&mut self) {
+        struct Notes(Rc<Cell<Option<usize>>>);
+        impl Drop for Notes {
+            fn drop(&mut self) {
+                self.0.set(Some(cores::index()));
+            }
+        }
+        let notes = Notes(self.0.clone());
+        task::spawn(async move {
+            time::sleep(Duration::from_secs(3600)).await;
+            drop(notes);
+        });
+    }
+}
+
+#[test]
+fn no_task_outlives_its_core() {
+    for engine in [Name::IoUring, Name::Threads] {
+        let noted = Rc::new(Cell::new(None));
+        let spawns = SpawnsInDrop(noted.clone());
+        let main = async move {
+            task::spawn(async move {
+                time::sleep(Duration::from_secs(3600)).await;
+                drop(spawns);
+            });
+            task::yield_now().await;
+        };
+        cores::block_on(&settings(engine), main).unwrap();
+        assert_eq!(noted.get(), Some(0), "a task was dropped outside its core on {engine}");
+    }
+}
+
 /// Panics when it is dropped.
 struct Bomb;
 
