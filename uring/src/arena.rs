@@ -164,23 +164,26 @@ impl Pool {
 
     /// Gives blocks to those who wait, in order, as far as they reach.
     fn serve(&self) {
-        let mut waiting = self.waiting.borrow_mut();
-        while let Some(first) = waiting.front() {
-            let mut free = self.free.borrow_mut();
-            if first.abandoned.get() {
-                waiting.pop_front();
-                continue;
-            }
-            if free.len() < first.count {
-                return;
-            }
-            let keep = free.len() - first.count;
-            first.granted.borrow_mut().extend(free.drain(keep..));
-            if let Some(waker) = first.waker.borrow_mut().take() {
+        while let Some(first) = self.grant_first() {
+            // Nothing is borrowed when the waker runs: whose it is and what it does is not known here.
+            let waker = first.waker.take();
+            if let Some(waker) = waker {
                 waker.wake();
             }
+        }
+    }
+
+    /// Takes the first who waits out of the queue with what it waited for, if there is enough.
+    fn grant_first(&self) -> Option<Rc<Waiting>> {
+        let mut waiting = self.waiting.borrow_mut();
+        while waiting.front().is_some_and(|first| first.abandoned.get()) {
             waiting.pop_front();
         }
+        let mut free = self.free.borrow_mut();
+        let keep = free.len().checked_sub(waiting.front()?.count)?;
+        let first = waiting.pop_front()?;
+        first.granted.borrow_mut().extend(free.drain(keep..));
+        Some(first)
     }
 }
 

@@ -257,6 +257,28 @@ fn a_panicking_task_ends_alone() {
     });
 }
 
+/// A waker that looks into the arena, as one of a combinator may by what it drops.
+struct LooksIn;
+
+impl std::task::Wake for LooksIn {
+    fn wake(self: std::sync::Arc<Self>) {
+        assert!(arena::try_acquire(BlockSize::Small, 1).is_none(), "the block that came back is granted");
+    }
+}
+
+#[test]
+fn a_waker_finds_nothing_borrowed() {
+    on_both_engines("waker", |_| async move {
+        let mut all = arena::acquire(BlockSize::Small, 64).await;
+        let mut waits = arena::acquire(BlockSize::Small, 1);
+        let waker = std::task::Waker::from(std::sync::Arc::new(LooksIn));
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(std::pin::Pin::new(&mut waits).poll(&mut context).is_pending());
+        drop(all.pop());
+        assert_eq!(waits.await.len(), 1);
+    });
+}
+
 #[test]
 fn a_block_may_outlive_its_core() {
     for engine in [Name::IoUring, Name::Threads] {
