@@ -240,6 +240,7 @@ pub fn start(
                 run(core, main(index));
             } else {
                 mailbox::unregister(core.serial);
+                core.mailbox.close();
             }
         };
         let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work)?;
@@ -333,6 +334,7 @@ fn run(core: Core, main: Main) {
         turn(&core, Some(deadline));
     }
     mailbox::unregister(core.serial);
+    core.mailbox.close();
     CORE.with(|current| current.borrow_mut().take());
     if core.slots.in_use() > 0 {
         // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.

@@ -391,6 +391,19 @@ fn a_panic_outside_a_task_ends_the_process() {
 }
 
 #[test]
+fn a_letter_to_a_core_that_has_ended_is_dropped() {
+    for engine in [Name::IoUring, Name::Threads] {
+        let running = cores::start(&settings(engine), |_| Box::pin(async {})).unwrap();
+        let mailboxes = running.mailboxes();
+        running.join().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        mailboxes[0].run(move || sender.send(()).unwrap());
+        let answer = receiver.recv_timeout(Duration::from_secs(1));
+        assert_eq!(answer, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "on {engine}");
+    }
+}
+
+#[test]
 fn a_core_that_fills_the_pool_does_not_stop_another() {
     const COPIES: usize = 3000;
     for engine in [Name::IoUring, Name::Threads] {
