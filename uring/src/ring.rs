@@ -73,8 +73,8 @@ impl Ring {
             }
         };
         ring.submitter().register_iowq_max_workers(&mut WORKERS.clone())?;
-        // Spares the kernel a descriptor look-up a turn; a kernel or limit that refuses loses only that.
-        let _ = ring.submitter().register_ring_fd();
+        // The ring's own descriptor is not registered: the crate forgets the number with each `Submitter`, and the
+        // registration would keep the ring and the arena's pages until the thread ends.
         let wait_flags =
             if ring.params().is_feature_no_iowait() { EnterFlags::NO_IOWAIT } else { EnterFlags::empty() };
         ring.submission().sync();
