@@ -5,6 +5,7 @@
 //! all it owns stay where they are until the completion.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,8 @@ use crate::time;
 pub(crate) struct Flight {
     // `None` once the result was taken or the slot given up.
     token: Option<Token>,
+    // A token is a number of this core's table, so a flight must not move to a thread that has another.
+    of_core: PhantomData<*const ()>,
 }
 
 impl Flight {
@@ -47,7 +50,7 @@ impl Flight {
                 }
                 Some(Fault::Kill) => unreachable!("the plan has ended the process"),
             }
-            Flight { token: Some(token) }
+            Flight { token: Some(token), of_core: PhantomData }
         })
     }
 

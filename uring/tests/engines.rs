@@ -266,6 +266,23 @@ impl std::task::Wake for LooksIn {
     }
 }
 
+/// Compiles only for types that stay on their core: for one that is `Send` the choice of `A` is ambiguous.
+trait StaysOnItsCore<A> {
+    fn stays() {}
+}
+
+impl<T: ?Sized> StaysOnItsCore<()> for T {}
+impl<T: ?Sized + Send> StaysOnItsCore<u8> for T {}
+
+#[test]
+fn flights_and_timers_stay_on_their_core() {
+    <net::Ready as StaysOnItsCore<_>>::stays();
+    <file::Writing as StaysOnItsCore<_>>::stays();
+    <time::Sleep as StaysOnItsCore<_>>::stays();
+    <arena::Acquire as StaysOnItsCore<_>>::stays();
+    <arena::BlockMut as StaysOnItsCore<_>>::stays();
+}
+
 #[test]
 fn a_waker_finds_nothing_borrowed() {
     on_both_engines("waker", |_| async move {
