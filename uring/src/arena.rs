@@ -1,5 +1,5 @@
-//! The buffer arena of a core: one mapping of 4 KiB-aligned blocks in two sizes, registered with the ring as one
-//! buffer.
+//! The buffer arena of a core: one mapping of 4 KiB-aligned blocks in two sizes, registered with the ring in
+//! pieces of 1 GiB.
 //!
 //! A block is unique while it is filled (`BlockMut`), then frozen (`Block`, a reference count of the core). Blocks
 //! never leave their core. A body acquires all it needs at once, so nobody waits for blocks while holding one.
@@ -17,6 +17,24 @@ use std::task::{Context, Poll, Waker};
 use crate::cores;
 use crate::errno::Errno;
 use crate::fault::Poison;
+
+/// Whether the core's arena is registered with its ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registration {
+    /// `READ_FIXED` and `WRITE_FIXED` may be used.
+    Registered {
+        /// The address of the arena's first byte.
+        first: usize,
+    },
+    /// RLIMIT_MEMLOCK refused, or there is no ring.
+    Unregistered,
+}
+
+/// The number of the registered buffer that an address of the arena lies in.
+pub(crate) fn buffer_of(address: *const u8, first: usize) -> u16 {
+    let buffer = (address.addr() - first) / PIECE_BYTES;
+    u16::try_from(buffer).expect("an arena has fewer than 65,536 pieces")
+}
 
 /// The two sizes of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +61,12 @@ pub const ALIGNMENT: usize = 4096;
 
 const _: () = assert!(BlockSize::Small.bytes().is_multiple_of(ALIGNMENT));
 const _: () = assert!(BlockSize::Large.bytes().is_multiple_of(BlockSize::Small.bytes()));
+
+/// The most the kernel registers as one buffer (EFAULT beyond, `SZ_1G` in its `io_buffer_validate`); no block lies
+/// across a multiple of it.
+const PIECE_BYTES: usize = 1 << 30;
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(BlockSize::Large.bytes()));
 
 /// The share of the arena that is cut into small blocks, as a divisor.
 const SMALL_SHARE: usize = 4;
@@ -97,9 +121,19 @@ impl Arena {
         Ok(arena)
     }
 
-    /// The whole arena as the kernel wants it for registration.
-    pub(crate) fn iovec(&self) -> libc::iovec {
-        libc::iovec { iov_base: self.base.as_ptr().cast(), iov_len: self.bytes }
+    /// The whole arena in the pieces the kernel wants it in for registration.
+    pub(crate) fn pieces(&self) -> Vec<libc::iovec> {
+        let piece = |start: usize| {
+            // SAFETY: the start is below the length of the mapping that begins at `base`.
+            let first = unsafe { self.base.add(start) };
+            libc::iovec { iov_base: first.as_ptr().cast(), iov_len: PIECE_BYTES.min(self.bytes - start) }
+        };
+        (0..self.bytes).step_by(PIECE_BYTES).map(piece).collect()
+    }
+
+    /// The arena as operations on its blocks need to know it once it is registered.
+    pub(crate) fn registered(&self) -> Registration {
+        Registration::Registered { first: self.base.addr().get() }
     }
 
     fn pool(&self, size: BlockSize) -> &Pool {

@@ -16,14 +16,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::affinity;
-use crate::arena::{Arena, BlockSize};
+use crate::arena::{Arena, BlockSize, Registration};
 use crate::blocking::Pool;
 use crate::engine::{Engine, Name};
 use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::mailbox::{self, Letter, Mailbox};
-use crate::op::content::Registration;
 use crate::ring::Shortage;
 use crate::slot::Slots;
 use crate::task::{self, PanicEndsProcess, Tasks};
@@ -113,8 +112,8 @@ pub struct Counters {
 impl Counters {
     pub(crate) fn count_write(&self, registration: Registration, is_direct: bool) {
         let counter = match registration {
-            Registration::Registered if is_direct => &self.writes_fixed_direct,
-            Registration::Registered | Registration::Unregistered => &self.writes_other,
+            Registration::Registered { .. } if is_direct => &self.writes_fixed_direct,
+            Registration::Registered { .. } | Registration::Unregistered => &self.writes_other,
         };
         counter.add(1);
     }

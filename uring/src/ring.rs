@@ -10,12 +10,11 @@ use std::cell::{Cell, RefCell};
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue, types};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Registration};
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
 use crate::op::Op;
-use crate::op::content::Registration;
 use crate::slot::Token;
 use crate::time;
 
@@ -64,9 +63,9 @@ impl Ring {
         }
         let has_truncate = probe(&ring)?;
         // SAFETY: the arena's mapping outlives the ring: `Core` drops the engine first.
-        let registered = unsafe { ring.submitter().register_buffers(&[arena.iovec()]) };
+        let registered = unsafe { ring.submitter().register_buffers(&arena.pieces()) };
         let registration = match registered {
-            Ok(()) => Registration::Registered,
+            Ok(()) => arena.registered(),
             Err(error) => {
                 shortages.push(Shortage::Arena(Errno::from(error)));
                 Registration::Unregistered

@@ -8,11 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::arena::Registration;
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
 use crate::mailbox::Mailbox;
-use crate::op::content::Registration;
 use crate::op::{Op, Waits};
 use crate::slot::Token;
 use crate::time;

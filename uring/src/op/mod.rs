@@ -12,6 +12,8 @@ pub(crate) mod socket;
 
 use io_uring::squeue;
 
+use crate::arena::Registration;
+
 /// What kind of operation it is, for fault plans and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -140,7 +142,7 @@ impl Op {
     ///
     /// The entry holds addresses inside the operation and what it owns, so it must be built after the operation
     /// has reached its slot.
-    pub(crate) fn entry(&mut self, fixed: content::Registration) -> Option<squeue::Entry> {
+    pub(crate) fn entry(&mut self, fixed: Registration) -> Option<squeue::Entry> {
         match self {
             Op::Accept(op) => Some(op.entry()),
             Op::Poll(op) => Some(op.entry()),
