@@ -27,3 +27,4 @@ pub mod task;
 
 pub mod file;
 pub mod net;
+pub mod stat;

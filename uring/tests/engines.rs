@@ -17,7 +17,7 @@ use uring::fault::{self, Fault, Nth, OperationKind, Plan, Poison, Rule};
 use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
 use uring::net::{self, Acceptor, Fill, Following, Listener, Readiness};
-use uring::{task, time};
+use uring::{stat, task, time};
 
 const ME: Identity = Identity::SERVER;
 
@@ -72,8 +72,8 @@ fn a_file_is_written_named_read_and_removed() {
 
         let read = Opening { flags: libc::O_RDONLY, mode: 0, resolve: libc::RESOLVE_BENEATH };
         let again = file::open(&directory, name("object"), read, ME).await.unwrap();
-        assert_eq!(file::stat(&again).unwrap().size_bytes, 5);
-        assert_eq!(file::stat_slow(&again).await.unwrap().inode, file::stat(&file).unwrap().inode);
+        assert_eq!(stat::stat(&again).unwrap().size_bytes, 5);
+        assert_eq!(stat::stat_slow(&again).await.unwrap().inode, stat::stat(&file).unwrap().inode);
         let mut value = [0; 16];
         assert_eq!(file::read_attribute(&again, c"user.s3", &mut value), Ok(6));
         assert_eq!(file::read_attribute_slow(&again, c"user.s3", 16).await.unwrap(), b"record");
@@ -99,17 +99,17 @@ fn space_is_reserved_cut_copied_and_times_are_set() {
     on_both_engines("space", |directory| async move {
         let file = file::open(&directory, name("a"), MAKE, ME).await.unwrap();
         file::allocate(&file, 0, 8192, ME).await.unwrap();
-        assert_eq!(file::stat(&file).unwrap().size_bytes, 8192);
+        assert_eq!(stat::stat(&file).unwrap().size_bytes, 8192);
         file::truncate(&file, 5000, ME).await.unwrap();
-        assert_eq!(file::stat(&file).unwrap().size_bytes, 5000);
+        assert_eq!(stat::stat(&file).unwrap().size_bytes, 5000);
         let (written, _) = file::write_bytes(&file, Box::from(*b"abc"), 0, ME).await;
         assert_eq!(written, Ok(3));
         let copy = file::open(&directory, name("b"), MAKE, ME).await.unwrap();
         assert_eq!(file::copy_range((&file, 0), (&copy, 0), 3, ME).await, Ok(3));
         assert_eq!(file::read_bytes(&copy, 10, 0).await.unwrap(), b"abc");
         file::set_modified(&copy, 1_000_000_123, ME).await.unwrap();
-        assert_eq!(file::stat(&copy).unwrap().modified_ns, 1_000_000_123);
-        assert!(file::space(&copy).unwrap().available_bytes > 0);
+        assert_eq!(stat::stat(&copy).unwrap().modified_ns, 1_000_000_123);
+        assert!(stat::space(&copy).unwrap().available_bytes > 0);
     });
 }
 
