@@ -47,7 +47,10 @@ pub struct Stat {
 
 impl Stat {
     fn of(out: &libc::statx) -> Stat {
-        let ns = |time: &libc::statx_timestamp| time.tv_sec * 1_000_000_000 + i64::from(time.tv_nsec);
+        // Filesystems keep years that 64 bits of nanoseconds do not reach (2262); whoever owns a file may set one.
+        let ns = |time: &libc::statx_timestamp| {
+            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
+        };
         Stat {
             kind: FileKind::of_mode(u32::from(out.stx_mode)),
             mode: u32::from(out.stx_mode) & 0o7777,

@@ -114,6 +114,17 @@ fn space_is_reserved_cut_copied_and_times_are_set() {
 }
 
 #[test]
+fn a_time_beyond_nanoseconds_is_the_last_that_can_be_said() {
+    on_both_engines("year", |directory| async move {
+        let opened = file::open(&directory, name("a"), MAKE, ME).await.unwrap();
+        let far = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(12_000_000_000);
+        let path = format!("/proc/self/fd/{}", opened.raw());
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(far).unwrap();
+        assert_eq!(stat::stat(&opened).unwrap().modified_ns, i64::MAX);
+    });
+}
+
+#[test]
 fn bytes_cross_a_socket() {
     on_both_engines("socket", |_| async move {
         let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
