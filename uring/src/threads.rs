@@ -19,6 +19,9 @@ use crate::time;
 
 /// Events taken in one turn; more wait for the next one.
 const EVENTS_MAX: usize = 256;
+/// Socket operations that may end without waiting between two looks at epoll. Beyond it even those that could wait
+/// for an event, or a task whose peer is fast would never let go of the core.
+const IMMEDIATE_A_TURN: u32 = 128;
 /// The epoll number of the mailbox; no descriptor is negative.
 const MAILBOX: u64 = u64::MAX;
 
@@ -36,6 +39,8 @@ pub(crate) struct Threads {
     // The socket each waiting slot waits on, so that a cancellation need not search.
     sockets: RefCell<HashMap<u32, RawFd>>,
     has_pwait2: Cell<bool>,
+    // Socket operations submitted since the last turn.
+    submitted: Cell<u32>,
 }
 
 impl Threads {
@@ -53,6 +58,7 @@ impl Threads {
             watches: RefCell::default(),
             sockets: RefCell::default(),
             has_pwait2: Cell::new(true),
+            submitted: Cell::new(0),
         };
         threads.control(libc::EPOLL_CTL_ADD, mailbox.raw(), libc::EPOLLIN as u32, MAILBOX)?;
         Ok(threads)
@@ -65,25 +71,37 @@ impl Threads {
         if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
-    /// Tries a socket operation or hands a file operation to the pool.
+    /// Tries a socket operation, or lets it wait its turn, or hands a file operation to the pool.
     pub(crate) fn submit(&self, core: &Core, token: Token) {
-        let waits = core.slots.with_op(token, |op, _| {
+        let (waits, begins) = core.slots.with_op(token, |op, _| {
             if let Op::Write(write) = op {
                 core.counters.count_write(Registration::Unregistered, write.file.is_direct());
             }
-            op.waits()
+            // A connection has to be begun before there is anything to wait for.
+            (op.waits(), matches!(op, Op::Connect(_)))
         });
-        match waits {
-            Waits::Pool => core.pool.run(core, token),
-            Waits::Readable | Waits::Writable => self.attempt(core, token, waits),
+        if waits == Waits::Pool {
+            return core.pool.run(core, token);
+        }
+        let submitted = self.submitted.get();
+        self.submitted.set(submitted + 1);
+        if submitted < IMMEDIATE_A_TURN || begins {
+            self.attempt(core, token, waits);
+        } else {
+            self.watch(core, token, waits);
         }
     }
 
     fn attempt(&self, core: &Core, token: Token, waits: Waits) {
-        let (result, socket) = core.slots.with_op(token, |op, _| (op.call(), op.socket()));
-        if result != -libc::EAGAIN {
-            return flight::complete(core, token, result);
+        match core.slots.with_op(token, |op, _| op.call()) {
+            again if again == -libc::EAGAIN => self.watch(core, token, waits),
+            result => flight::complete(core, token, result),
         }
+    }
+
+    /// Lets an operation wait until epoll says that its socket is ready.
+    fn watch(&self, core: &Core, token: Token, waits: Waits) {
+        let socket = core.slots.with_op(token, |op, _| op.socket());
         let socket = socket.expect("an operation that waits for readiness has a socket");
         {
             let mut watches = self.watches.borrow_mut();
@@ -159,6 +177,7 @@ impl Threads {
 
     /// Waits for events and runs what became ready.
     pub(crate) fn turn(&self, core: &Core, wait: Wait) {
+        self.submitted.set(0);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         let count = self.wait(&mut events, wait);
         core.counters.enters.add(1);

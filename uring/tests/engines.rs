@@ -157,6 +157,76 @@ fn bytes_cross_a_socket() {
 }
 
 #[test]
+fn a_fast_peer_does_not_keep_the_core() {
+    on_both_engines("fast", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
+        let client = net::connect(address).await.unwrap();
+        let server = acceptor.accept().await.unwrap();
+        let others_ran = Rc::new(Cell::new(false));
+        let flag = others_ran.clone();
+        task::spawn(async move { flag.set(true) });
+        let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        let far = time::now().after(Duration::from_secs(60));
+        for _ in 0..1000 {
+            net::send_now(&client, &[std::io::IoSlice::new(b"x")], Following::Nothing).unwrap();
+            // The byte is there, so the engine of plain calls could end this at once.
+            net::ready(&server, Readiness::Readable).await.unwrap();
+            let (received, same) = net::receive(&server, block, 0..1, Fill::Some, far).await;
+            assert_eq!(received, Ok(1));
+            block = same;
+        }
+        assert!(others_ran.get(), "a thousand receives let no other task run");
+    });
+}
+
+#[test]
+fn floods_of_operations_complete_or_are_dropped() {
+    on_both_engines("flood", |directory| async move {
+        let file = file::open(&directory, name("a"), MAKE, ME).await.unwrap();
+        file::write_bytes(&file, Box::from(*b"abc"), 0, ME).await.0.unwrap();
+        // More than the submission and the completion queue of a ring hold.
+        let reads: Vec<_> = (0..10_000).map(|_| file::read_bytes(&file, 3, 0)).collect();
+        for read in reads {
+            assert_eq!(read.await.unwrap(), b"abc");
+        }
+        let reads: Vec<_> = (0..10_000).map(|_| file::read_bytes(&file, 3, 0)).collect();
+        time::sleep(Duration::from_micros(100)).await;
+        drop(reads);
+        for block in arena::acquire(BlockSize::Small, 64).await {
+            drop(file::read_at(&file, block, 0..3, 0));
+        }
+        for block in arena::acquire(BlockSize::Small, 64).await {
+            drop(file::write_at(&file, block.freeze(), 0..3, 0, ME));
+        }
+        assert_eq!(arena::acquire(BlockSize::Small, 64).await.len(), 64);
+    });
+}
+
+#[test]
+fn a_deadline_brings_what_has_arrived() {
+    on_both_engines("partial", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
+        let client = net::connect(address).await.unwrap();
+        let server = acceptor.accept().await.unwrap();
+        let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        // The cancellation meets the operation unsubmitted, begun and waiting; no byte is lost in any of them.
+        for wait_us in (0..1000).step_by(37) {
+            net::send_now(&client, &[std::io::IoSlice::new(b"first ")], Following::Nothing).unwrap();
+            let late = |us| time::now().after(Duration::from_micros(us));
+            let (received, same) = net::receive(&server, block, 10..100, Fill::All, late(wait_us)).await;
+            let (received, same) = match received {
+                Err(Errno::TIMEDOUT) => net::receive(&server, same, 10..16, Fill::All, late(5_000_000)).await,
+                other => (other, same),
+            };
+            assert_eq!((received, &same[10..16]), (Ok(6), &b"first "[..]));
+            block = same;
+        }
+    });
+}
+
+#[test]
 fn a_dropped_receive_keeps_its_block_until_it_is_over() {
     on_both_engines("orphan", |_| async move {
         let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
