@@ -1,7 +1,8 @@
 //! The engine without io_uring: epoll for sockets, the blocking pool for everything else.
 //!
 //! It runs the same operations with the same results and errors as the ring. A socket operation is tried at once and,
-//! when it would block, again whenever epoll says the socket is ready. One operation a direction may wait on a socket.
+//! when it would block, again whenever epoll says the socket is ready. Operations that wait for one direction of a
+//! socket are tried in the order they came.
 //! Source: epoll(7), epoll_ctl(2), epoll_pwait2(2).
 
 use std::cell::{Cell, RefCell};
@@ -26,10 +27,16 @@ const IMMEDIATE_A_TURN: u32 = 128;
 const MAILBOX: u64 = u64::MAX;
 
 /// Who waits on a socket.
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Watch {
-    readable: Option<Token>,
-    writable: Option<Token>,
+    readable: Vec<Token>,
+    writable: Vec<Token>,
+}
+
+impl Watch {
+    fn is_empty(&self) -> bool {
+        self.readable.is_empty() && self.writable.is_empty()
+    }
 }
 
 /// The epoll set of one core.
@@ -106,13 +113,12 @@ impl Threads {
         {
             let mut watches = self.watches.borrow_mut();
             let watch = watches.entry(socket).or_default();
-            let place = match waits {
+            let places = match waits {
                 Waits::Readable => &mut watch.readable,
                 Waits::Writable => &mut watch.writable,
                 Waits::Pool => unreachable!("a pool operation is not attempted on the core"),
             };
-            assert!(place.is_none(), "two operations wait for one direction of a socket");
-            *place = Some(token);
+            places.push(token);
             self.sockets.borrow_mut().insert(token.index, socket);
         }
         if let Err(error) = self.arm(socket) {
@@ -123,13 +129,14 @@ impl Threads {
 
     /// Asks for one event of what is waited for.
     fn arm(&self, socket: RawFd) -> Result<(), Errno> {
-        let watch = self.watches.borrow().get(&socket).copied().unwrap_or_default();
         let mut events = libc::EPOLLONESHOT;
-        if watch.readable.is_some() {
-            events |= libc::EPOLLIN | libc::EPOLLRDHUP;
-        }
-        if watch.writable.is_some() {
-            events |= libc::EPOLLOUT;
+        if let Some(watch) = self.watches.borrow().get(&socket) {
+            if !watch.readable.is_empty() {
+                events |= libc::EPOLLIN | libc::EPOLLRDHUP;
+            }
+            if !watch.writable.is_empty() {
+                events |= libc::EPOLLOUT;
+            }
         }
         match self.control(libc::EPOLL_CTL_MOD, socket, events as u32, socket as u64) {
             Err(Errno::NOENT) => self.control(libc::EPOLL_CTL_ADD, socket, events as u32, socket as u64),
@@ -142,14 +149,14 @@ impl Threads {
         let mut watches = self.watches.borrow_mut();
         let Some(watch) = watches.get_mut(&socket) else { return false };
         let mut found = false;
-        for place in [&mut watch.readable, &mut watch.writable] {
-            if *place == Some(token) {
-                *place = None;
+        for places in [&mut watch.readable, &mut watch.writable] {
+            if let Some(place) = places.iter().position(|other| *other == token) {
+                places.remove(place);
                 self.sockets.borrow_mut().remove(&token.index);
                 found = true;
             }
         }
-        if watch.readable.is_none() && watch.writable.is_none() {
+        if watch.is_empty() {
             watches.remove(&socket);
         }
         found
@@ -239,12 +246,12 @@ impl Threads {
             let mut watches = self.watches.borrow_mut();
             let Some(watch) = watches.get_mut(&socket) else { return };
             if readable {
-                ready.extend(watch.readable.take().map(|token| (token, Waits::Readable)));
+                ready.extend(watch.readable.drain(..).map(|token| (token, Waits::Readable)));
             }
             if writable {
-                ready.extend(watch.writable.take().map(|token| (token, Waits::Writable)));
+                ready.extend(watch.writable.drain(..).map(|token| (token, Waits::Writable)));
             }
-            if watch.readable.is_none() && watch.writable.is_none() {
+            if watch.is_empty() {
                 watches.remove(&socket);
             }
         }

@@ -181,6 +181,22 @@ fn a_fast_peer_does_not_keep_the_core() {
 }
 
 #[test]
+fn several_operations_wait_on_one_socket() {
+    on_both_engines("several", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
+        let client = net::connect(address).await.unwrap();
+        let server = acceptor.accept().await.unwrap();
+        let waits: Vec<_> = (0..3).map(|_| net::ready(&server, Readiness::Readable)).collect();
+        drop(net::ready(&server, Readiness::Readable));
+        net::send_now(&client, &[std::io::IoSlice::new(b"x")], Following::Nothing).unwrap();
+        for wait in waits {
+            wait.await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn floods_of_operations_complete_or_are_dropped() {
     on_both_engines("flood", |directory| async move {
         let file = file::open(&directory, name("a"), MAKE, ME).await.unwrap();
