@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
+use crate::affinity;
 use crate::cores::Core;
 use crate::mailbox::{Letter, Mailbox};
 use crate::op::Op;
@@ -40,18 +41,28 @@ pub(crate) struct Pool {
     sender: Sender<Message>,
     receiver: Receiver<Message>,
     threads_max: usize,
+    // The CPUs of all cores: a thread would inherit the one of the core that happens to start it.
+    cpus: Arc<[usize]>,
     started: AtomicUsize,
     busy: Arc<AtomicUsize>,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Pool {
-    pub(crate) fn new(threads_max: usize) -> Pool {
+    pub(crate) fn new(threads_max: usize, cpus: &[usize]) -> Pool {
         let (sender, receiver) = unbounded();
         // Without a thread nothing here would ever complete.
         let threads_max = threads_max.max(1);
         let busy = Arc::new(AtomicUsize::new(0));
-        Pool { sender, receiver, threads_max, started: AtomicUsize::new(0), busy, handles: Mutex::default() }
+        Pool {
+            sender,
+            receiver,
+            threads_max,
+            cpus: cpus.into(),
+            started: AtomicUsize::new(0),
+            busy,
+            handles: Mutex::default(),
+        }
     }
 
     /// Threads that are running an operation, and jobs that wait for one.
@@ -79,9 +90,11 @@ impl Pool {
         if handles.len() >= self.threads_max {
             return;
         }
-        let (receiver, busy) = (self.receiver.clone(), self.busy.clone());
+        let (receiver, busy, cpus) = (self.receiver.clone(), self.busy.clone(), self.cpus.clone());
         let work = move || {
             let _guard = PanicEndsProcess;
+            // Where the CPUs are refused the core runs unpinned too, and has said so.
+            let _ = affinity::confine(&cpus);
             while let Ok(Message::Run(job)) = receiver.recv() {
                 busy.fetch_add(1, Ordering::Relaxed);
                 run(job);

@@ -218,7 +218,7 @@ pub fn start(
     main: impl Fn(usize) -> Main + Send + Sync + 'static,
 ) -> Result<Running, Errno> {
     let main = Arc::new(main);
-    let pool = Arc::new(Pool::new(settings.pool_threads_max));
+    let pool = Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus));
     let mut running = Running { cores: Vec::new(), notices: Vec::new() };
     let mut begins = Vec::new();
     for (index, cpu) in settings.cpus.iter().enumerate() {
@@ -257,7 +257,7 @@ pub fn start(
 /// Runs one future on the calling thread as the only core, for tests and tools.
 pub fn block_on(settings: &Settings, main: impl Future<Output = ()> + 'static) -> Result<(), Errno> {
     let cpu = settings.cpus.first().copied().ok_or(Errno::INVAL)?;
-    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max)))?;
+    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus)))?;
     run(core, Box::pin(main));
     Ok(())
 }
