@@ -82,13 +82,13 @@ fn check_scope(mode: AuthMode, scope: &Scope<'_>, date: &AmzDate, rules: &Rules)
             ),
         ));
     }
-    match rules.region_rule {
-        RegionRule::Configured if scope.region != rules.region => Err(malformed(
+    match rules.strict_region {
+        RegionRule::Strict if scope.region != rules.region => Err(malformed(
             mode,
             &format!("the region '{}' is wrong; expecting '{}'", scope.region, rules.region),
         )
         .with_element("Region", rules.region.as_str())),
-        RegionRule::Configured | RegionRule::Any => Ok(()),
+        RegionRule::Strict | RegionRule::Any => Ok(()),
     }
 }
 

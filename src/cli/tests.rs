@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::auth::authenticate::RegionRule;
 use crate::server::config::Config;
 use crate::server::root_key::RootKey;
-use crate::server::setting::{Cores, Durability, RegionRule, Switch};
+use crate::server::setting::{Cores, Durability, Switch};
 use crate::server::state_dir::StateDir;
 
 fn words(line: &[&str]) -> Vec<OsString> {
@@ -102,7 +103,8 @@ fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
 #[test]
 fn lists_switches_and_the_root_come_from_any_layer() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let listen = ["10.0.0.1:1", "10.0.0.1:2"].map(|text| text.parse().expect("an address")).to_vec();
+    let listen =
+        ["10.0.0.1:2", "10.0.0.1:1", "10.0.0.1:3"].map(|text| text.parse().expect("an address")).to_vec();
     let changed = |config: &mut Config| {
         config.listen = listen.clone();
         config.region_rule = RegionRule::Strict;
@@ -110,7 +112,7 @@ fn lists_switches_and_the_root_come_from_any_layer() {
         config.domains = vec!["s3.example.com".parse().expect("a domain")];
     };
     let environment = [
-        ("RINGWAY_LISTEN", "10.0.0.1:1, 10.0.0.1:2"),
+        ("RINGWAY_LISTEN", "10.0.0.1:2, 10.0.0.1:1,10.0.0.1:3"),
         ("RINGWAY_STRICT_REGION", "true"),
         ("RINGWAY_ACCESS_LOG", "off"),
         ("RINGWAY_DOMAIN", "s3.example.com"),
@@ -118,7 +120,7 @@ fn lists_switches_and_the_root_come_from_any_layer() {
     ];
     check(&["serve"], &environment, changed);
     check(&["serve", "--"], &environment, changed);
-    let text = "root = '/srv'\nlisten = ['10.0.0.1:1', '10.0.0.1:2']\nstrict-region = true\naccess-log = false\n\
+    let text = "root = '/srv'\nlisten = ['10.0.0.1:2', '10.0.0.1:1', '10.0.0.1:3']\nstrict-region = true\naccess-log = false\n\
                 domain = 's3.example.com'";
     check(&["serve", "--config", &file(dir.path(), text)], &[], changed);
     // A flag replaces the list of a lower layer, it does not add to it.

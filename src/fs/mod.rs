@@ -5,3 +5,17 @@
 pub mod key;
 pub mod metadata;
 pub mod path;
+
+pub mod bucket;
+pub mod mount;
+pub mod tree;
+
+pub mod failure;
+pub mod inflight;
+pub mod key_lock;
+
+pub mod commit;
+pub mod parents;
+pub mod reader;
+pub mod remove;
+pub mod writer;

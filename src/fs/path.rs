@@ -7,6 +7,7 @@ use std::ffi::CStr;
 
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::ObjectKey;
+use crate::s3::xml::writer::is_xml_char;
 
 /// What a key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,19 +142,10 @@ pub(super) fn check_component(component: &str) -> Result<(), KeyPathError> {
         Err(KeyPathError::Reserved)
     } else if component.contains('\0') {
         Err(KeyPathError::Nul)
-    } else if !component.chars().all(is_xml) {
+    } else if !component.chars().all(is_xml_char) {
         Err(KeyPathError::NotXml)
     } else {
         Ok(())
-    }
-}
-
-/// The production `Char` of XML 1.0; surrogates are no `char` to begin with.
-fn is_xml(character: char) -> bool {
-    match character {
-        '\t' | '\n' | '\r' => true,
-        '\0'..'\x20' | '\u{fffe}' | '\u{ffff}' => false,
-        _ => true,
     }
 }
 

@@ -197,9 +197,8 @@ fn expectation(head: &RequestHead, body: BodyLength) -> Result<Expectation, Fram
 
 /// The non-empty members of a comma-separated header over all its lines.
 fn list_members<'a>(head: &'a RequestHead, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    head.headers()
-        .filter(move |(sent, _)| sent.eq_ignore_ascii_case(name))
-        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
+    head.header_values(name)
+        .flat_map(|value| value.split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty())
 }

@@ -21,9 +21,11 @@ mod error_http;
 pub mod etag;
 pub mod headers;
 pub mod names;
-pub mod precondition;
+pub mod operation;
 pub mod payload;
+pub mod precondition;
 pub mod query;
 pub mod range;
+pub mod route;
 
 pub mod xml;

@@ -26,5 +26,6 @@ pub mod mailbox;
 pub mod task;
 
 pub mod file;
+pub mod lock;
 pub mod net;
 pub mod stat;

@@ -84,7 +84,7 @@ fn call_with(text: &str, rules: &Rules, now_unix_s: u64) -> Result<Authenticated
 }
 
 fn any_region() -> Rules {
-    Rules { region: "eu-north-1".to_owned(), region_rule: RegionRule::Any }
+    Rules { region: "eu-north-1".to_owned(), strict_region: RegionRule::Any }
 }
 
 fn call(text: &str) -> Result<Authenticated, S3Error> {
@@ -358,7 +358,7 @@ fn a_date_header_serves_in_place_of_x_amz_date() {
 
 #[test]
 fn regions() {
-    let configured = |region: &str| Rules { region: region.to_owned(), region_rule: RegionRule::Configured };
+    let configured = |region: &str| Rules { region: region.to_owned(), strict_region: RegionRule::Strict };
     let text = by_header(&signer(NOW), &PUT, PayloadMode::Unsigned);
     assert!(call_with(&text, &configured("us-east-1"), NOW).is_ok());
     let error = call_with(&text, &configured("eu-north-1"), NOW).err().unwrap();
@@ -416,6 +416,20 @@ fn another_secret_does_not_match() {
 }
 
 proptest! {
+    #[test]
+    fn no_claim_made_up_is_accepted(
+        authorization in "(AWS4-HMAC-SHA256 )?((Credential|SignedHeaders|Signature)=[ -~]{0,20},? ?){0,4}",
+        query in "((X-Amz-(Algorithm|Credential|Date|Expires|SignedHeaders|Signature)|Signature)=[!-\"$-~]{0,12}&?){0,7}",
+    ) {
+        let by_header = format!("GET /a HTTP/1.1\r\nHost: h\r\nAuthorization: {authorization}\r\n\r\n");
+        let by_query = format!("GET /a?{query} HTTP/1.1\r\nHost: h\r\n\r\n");
+        for text in [by_header, by_query] {
+            let Some((head, query)) = try_parse(text.as_bytes()) else { continue };
+            let got = authenticate(&head, &query, &credentials(), &mut SigningKeys::new(), &any_region(), NOW);
+            prop_assert!(got.err().is_some_and(|error| error.status() / 100 == 4), "{}", text);
+        }
+    }
+
     #[test]
     fn what_is_signed_is_accepted(
         path in "/[^\\x00]{0,20}",

@@ -2,9 +2,7 @@
 //! An object keeps the type it was sent with, exactly; extensions speak only for files that POSIX users made.
 //! Source: the IANA registry of media types; the types awscli, boto3, rclone, s5cmd and S3A send.
 
-/// The type of an object whose upload named none, and of a file whose extension says nothing.
-/// Source: PutObject, header Content-Type.
-pub const DEFAULT: &str = "binary/octet-stream";
+use crate::s3::headers::CONTENT_TYPE_DEFAULT;
 
 /// The number of a type in the binary record; `None` when it must be spelled out.
 pub fn number_of(content_type: &str) -> Option<u8> {
@@ -20,10 +18,10 @@ pub fn of_number(number: u8) -> Option<&'static str> {
 /// The type that a file name's extension stands for, whatever its case.
 pub fn of_name(name: &str) -> &'static str {
     let leaf = name.rsplit_once('/').map_or(name, |(_, leaf)| leaf);
-    let Some((stem, extension)) = leaf.rsplit_once('.') else { return DEFAULT };
+    let Some((stem, extension)) = leaf.rsplit_once('.') else { return CONTENT_TYPE_DEFAULT };
     // `.profile` is a hidden file, not an extension.
     if stem.is_empty() || extension.len() > EXTENSION_BYTES_MAX {
-        return DEFAULT;
+        return CONTENT_TYPE_DEFAULT;
     }
     let mut lower = [0; EXTENSION_BYTES_MAX];
     let lower = &mut lower[..extension.len()];
@@ -31,12 +29,12 @@ pub fn of_name(name: &str) -> &'static str {
     lower.make_ascii_lowercase();
     EXTENSIONS
         .binary_search_by(|(known, _)| known.as_bytes().cmp(lower))
-        .map_or(DEFAULT, |index| EXTENSIONS[index].1)
+        .map_or(CONTENT_TYPE_DEFAULT, |index| EXTENSIONS[index].1)
 }
 
 /// On disk a type is its place in this list, counted from one: only ever append.
 const COMMON: [&str; 32] = [
-    DEFAULT,
+    CONTENT_TYPE_DEFAULT,
     "application/octet-stream",
     "text/plain",
     "text/plain; charset=utf-8",
@@ -154,12 +152,12 @@ mod tests {
         check("a/b/photo.JPG", "image/jpeg");
         check("archive.tar.gz", "application/gzip");
         check("part-0001.parquet", "application/vnd.apache.parquet");
-        check("a.zip/b", DEFAULT);
-        check("README", DEFAULT);
-        check(".html", DEFAULT);
-        check("a.", DEFAULT);
-        check("a.unheard-of", DEFAULT);
-        check("a.ÄÄÄ", DEFAULT);
+        check("a.zip/b", CONTENT_TYPE_DEFAULT);
+        check("README", CONTENT_TYPE_DEFAULT);
+        check(".html", CONTENT_TYPE_DEFAULT);
+        check("a.", CONTENT_TYPE_DEFAULT);
+        check("a.unheard-of", CONTENT_TYPE_DEFAULT);
+        check("a.ÄÄÄ", CONTENT_TYPE_DEFAULT);
         assert!(EXTENSIONS.is_sorted_by(|one, next| one.0 < next.0));
         for (extension, content_type) in EXTENSIONS {
             check(&format!("x.{extension}"), content_type);

@@ -9,12 +9,10 @@ use std::ffi::CStr;
 use serde::{Deserialize, Serialize};
 
 use crate::s3::checksum::{Algorithm, Checksum};
+use crate::s3::headers::{StoredHeaders, UserMetadata};
 
 /// The xattr of the document.
 pub const XATTR: &CStr = c"user.s3.meta";
-
-/// User metadata of one object: names and values together, as S3 counts.
-pub const USER_METADATA_BYTES_MAX: usize = 2048;
 
 /// An xattr value can be no longer on Linux; nothing longer is looked at. Source: xattr(7).
 pub const BYTES_MAX: usize = 65_536;
@@ -22,61 +20,12 @@ pub const BYTES_MAX: usize = 65_536;
 /// What the document says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document {
-    /// Content-Type exactly as sent, when the record has no number for it.
-    pub content_type: Option<String>,
-    /// The other headers that are stored and sent back.
+    /// The stored headers. Content-Type is among them only when the record has no number for it.
     pub headers: StoredHeaders,
-    /// User metadata by lower-case name, without `x-amz-meta-`.
-    pub user_metadata: BTreeMap<String, String>,
+    /// What came as `x-amz-meta-*`.
+    pub user_metadata: UserMetadata,
     /// A checksum that the record has no room for.
     pub checksum: Option<Checksum>,
-}
-
-/// The system metadata headers of an object, a closed set: no forged document can add `Set-Cookie`.
-/// Source: PutObject, request headers that GetObject returns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-pub struct StoredHeaders {
-    /// Cache-Control
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_control: Option<String>,
-    /// Content-Disposition
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_disposition: Option<String>,
-    /// Content-Encoding, without `aws-chunked`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_encoding: Option<String>,
-    /// Content-Language
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_language: Option<String>,
-    /// Expires, any text: S3 does not read it
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<String>,
-}
-
-impl StoredHeaders {
-    /// Name and value of every header that is there, ready for a response head.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [
-            ("Cache-Control", &self.cache_control),
-            ("Content-Disposition", &self.content_disposition),
-            ("Content-Encoding", &self.content_encoding),
-            ("Content-Language", &self.content_language),
-            ("Expires", &self.expires),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
-    }
-
-    fn only_safe(self) -> StoredHeaders {
-        StoredHeaders {
-            cache_control: only_safe(self.cache_control),
-            content_disposition: only_safe(self.content_disposition),
-            content_encoding: only_safe(self.content_encoding),
-            content_language: only_safe(self.content_language),
-            expires: only_safe(self.expires),
-        }
-    }
 }
 
 impl Document {
@@ -85,11 +34,17 @@ impl Document {
         if *self == Document::default() {
             return None;
         }
+        let headers = self.headers.clone();
+        let user = self.user_metadata.entries().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let wire = Wire {
             format: FORMAT,
-            content_type: self.content_type.clone(),
-            headers: self.headers.clone(),
-            user_metadata: self.user_metadata.clone(),
+            content_type: headers.content_type,
+            cache_control: headers.cache_control,
+            content_disposition: headers.content_disposition,
+            content_encoding: headers.content_encoding,
+            content_language: headers.content_language,
+            expires: headers.expires,
+            user: user.collect(),
             checksum: self.checksum.map(|checksum| WireChecksum {
                 algorithm: checksum.algorithm().wire().to_owned(),
                 value: checksum.text(),
@@ -106,23 +61,26 @@ impl Document {
         let checksum = wire
             .checksum
             .and_then(|checksum| Checksum::parse(Algorithm::of_wire(&checksum.algorithm)?, &checksum.value));
-        Some(Document {
+        let headers = StoredHeaders {
+            cache_control: only_safe(wire.cache_control),
+            content_disposition: only_safe(wire.content_disposition),
+            content_encoding: only_safe(wire.content_encoding),
+            content_language: only_safe(wire.content_language),
             content_type: only_safe(wire.content_type),
-            headers: wire.headers.only_safe(),
-            user_metadata: only_safe_metadata(wire.user_metadata),
-            checksum,
-        })
+            expires: only_safe(wire.expires),
+        };
+        Some(Document { headers, user_metadata: only_safe_metadata(wire.user), checksum })
     }
 }
 
 /// Whether a text is a lower-case token, as the rest of an `x-amz-meta-` name must be.
-pub fn is_metadata_name(name: &str) -> bool {
+fn is_metadata_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || TOKEN_SIGNS.contains(&byte);
     !name.is_empty() && name.bytes().all(legal)
 }
 
 /// Whether a text can stand in a response head: no control character but the tab, no white space around it.
-pub fn is_header_value(value: &str) -> bool {
+fn is_header_value(value: &str) -> bool {
     let control = |byte: u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
     !value.bytes().any(control) && value.trim_ascii() == value
 }
@@ -132,29 +90,38 @@ fn only_safe(value: Option<String>) -> Option<String> {
 }
 
 /// In the order of names, as far as S3's limit goes: beyond it no client can have stored anything.
-fn only_safe_metadata(metadata: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut room_bytes = USER_METADATA_BYTES_MAX;
-    let legal = metadata.into_iter().filter(|(name, value)| is_metadata_name(name) && is_header_value(value));
-    legal
-        .take_while(|(name, value)| {
-            let left = room_bytes.checked_sub(name.len() + value.len());
-            room_bytes = left.unwrap_or(0);
-            left.is_some()
-        })
-        .collect()
+fn only_safe_metadata(user: BTreeMap<String, String>) -> UserMetadata {
+    let mut room_bytes = UserMetadata::BYTES_MAX;
+    let legal = user.into_iter().filter(|(name, value)| is_metadata_name(name) && is_header_value(value));
+    let within_limit = legal.take_while(|(name, value)| {
+        let left = room_bytes.checked_sub(name.len() + value.len());
+        room_bytes = left.unwrap_or(0);
+        left.is_some()
+    });
+    UserMetadata::from_stored(within_limit.collect())
 }
 
-/// The document as JSON has it. Names that are not here are overlooked, so that later versions can say more.
+/// The document as JSON has it. The headers are a closed set, so that no forged document adds `Set-Cookie`; other names
+/// are overlooked, so that later versions can say more.
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct Wire {
     format: u8,
-    #[serde(rename = "content-type", default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     content_type: Option<String>,
-    #[serde(flatten)]
-    headers: StoredHeaders,
-    #[serde(rename = "user", default, skip_serializing_if = "BTreeMap::is_empty")]
-    user_metadata: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_disposition: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_encoding: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    user: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<WireChecksum>,
 }
 
@@ -175,19 +142,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn user_metadata(entries: &[(&str, &str)]) -> UserMetadata {
+        UserMetadata::from_stored(
+            entries.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        )
+    }
+
     fn full() -> Document {
-        let user = [("a", "1"), ("b-c", "grün \u{1f600}")];
         Document {
-            content_type: Some("Text/HTML; Charset=\"x\"".to_owned()),
             headers: StoredHeaders {
+                content_type: Some("Text/HTML; Charset=\"x\"".to_owned()),
                 cache_control: Some("no-cache".to_owned()),
                 expires: Some("tomorrow".to_owned()),
                 ..StoredHeaders::default()
             },
-            user_metadata: user
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            user_metadata: user_metadata(&[("a", "1"), ("b-c", "grün \u{1f600}")]),
             checksum: Checksum::parse(Algorithm::Sha1, "98O8HYCOBHMq32eZZczDTKeuNEE=-2"),
         }
     }
@@ -199,16 +168,17 @@ mod tests {
         let want = r#"{"format":1,"content-type":"Text/HTML; Charset=\"x\"","cache-control":"no-cache","expires":"tomorrow","user":{"a":"1","b-c":"grün 😀"},"checksum":{"algorithm":"SHA1","value":"98O8HYCOBHMq32eZZczDTKeuNEE=-2"}}"#;
         assert_eq!(String::from_utf8(bytes).unwrap(), want);
         assert_eq!(Document::default().encode(), None);
-        let headers = full().headers;
-        let headers: Vec<_> = headers.iter().collect();
-        assert_eq!(headers, [("Cache-Control", "no-cache"), ("Expires", "tomorrow")]);
     }
 
-    /// Want: the content type, the headers and the user metadata that come out, as debug text.
+    /// Want: the headers and the user metadata that come out, as debug text.
     fn check(json: &str, want: &str) {
         let got = Document::decode(json.as_bytes()).map(|document| {
-            let headers: Vec<_> = document.headers.iter().collect();
-            format!("{:?} {headers:?} {:?}", document.content_type, document.user_metadata)
+            assert_eq!(document.headers, StoredHeaders::default());
+            document
+                .user_metadata
+                .entries()
+                .map(|(name, value)| format!("{name}={value:?} "))
+                .collect::<String>()
         });
         assert_eq!(got.as_deref().unwrap_or("none"), want, "{json}");
     }
@@ -221,31 +191,22 @@ mod tests {
         check(r#"{"format":2}"#, "none");
         check(r#"{"format":1,"user":7}"#, "none");
         check(r#"{"format":1} x"#, "none");
-        check(r#"{"format":1,"later":{"x":[1]}}"#, "None [] {}");
-        check(r#"{"format":1,"set-cookie":"a=b","content-length":"7"}"#, "None [] {}");
-        check(r#"{"format":1,"content-type":"a\r\nSet-Cookie: b"}"#, "None [] {}");
-        check(
-            r#"{"format":1,"cache-control":"a\nb","expires":"x\u0000","content-language":" de"}"#,
-            "None [] {}",
-        );
-        check(
-            r#"{"format":1,"user":{"a":"1\r\nb: 2","c d":"1","":"1","A":"1","ä":"1","e\r\n":"1"}}"#,
-            "None [] {}",
-        );
-        check(
-            r#"{"format":1,"user":{"a":"1\r","b":"\t","c":"","d":"x\ty"}}"#,
-            r#"None [] {"c": "", "d": "x\ty"}"#,
-        );
-        check(r#"{"format":1,"checksum":{"algorithm":"MD5","value":"AA=="}}"#, "None [] {}");
+        check(r#"{"format":1,"later":{"x":[1]}}"#, "");
+        check(r#"{"format":1,"set-cookie":"a=b","content-length":"7"}"#, "");
+        check(r#"{"format":1,"content-type":"a\r\nSet-Cookie: b"}"#, "");
+        check(r#"{"format":1,"cache-control":"a\nb","expires":"x\u0000","content-language":" de"}"#, "");
+        check(r#"{"format":1,"user":{"a":"1\r\nb: 2","c d":"1","":"1","A":"1","ä":"1","e\r\n":"1"}}"#, "");
+        check(r#"{"format":1,"user":{"a":"1\r","b":"\t","c":"","d":"x\ty"}}"#, r#"c="" d="x\ty" "#);
+        check(r#"{"format":1,"checksum":{"algorithm":"MD5","value":"AA=="}}"#, "");
         check(&format!("{{\"format\":1,\"x\":\"{}\"}}", "x".repeat(BYTES_MAX)), "none");
     }
 
     #[test]
     fn more_metadata_than_s3_allows_is_cut() {
         let sized = |value_bytes: usize| {
-            let user_metadata = [("a".to_owned(), "x".repeat(value_bytes)), ("b".to_owned(), String::new())];
-            let document = Document { user_metadata: user_metadata.into(), ..Document::default() };
-            Document::decode(&document.encode().unwrap()).unwrap().user_metadata.len()
+            let user_metadata = user_metadata(&[("a", &"x".repeat(value_bytes)), ("b", "")]);
+            let document = Document { user_metadata, ..Document::default() };
+            Document::decode(&document.encode().unwrap()).unwrap().user_metadata.entries().count()
         };
         assert_eq!((sized(2046), sized(2047), sized(2048)), (2, 1, 0));
     }
@@ -254,17 +215,17 @@ mod tests {
         #[test]
         fn nothing_that_comes_out_splits_a_head(text in "[a-z\\r\\n\\x00\\x7f :é]{0,8}", name in "[a-zA-Z\\r :-]{0,5}") {
             let document = Document {
-                content_type: Some(text.clone()),
-                headers: StoredHeaders { expires: Some(text.clone()), ..StoredHeaders::default() },
-                user_metadata: [(name, text)].into(),
+                headers: StoredHeaders {
+                    content_type: Some(text.clone()),
+                    expires: Some(text.clone()),
+                    ..StoredHeaders::default()
+                },
+                user_metadata: user_metadata(&[(&name, &text)]),
                 checksum: None,
             };
             let out = Document::decode(&document.encode().unwrap()).unwrap();
-            let values = out.content_type.iter().chain(&out.headers.expires).chain(out.user_metadata.values());
-            for value in values {
+            for (name, value) in out.headers.entries().map(|(name, value)| (name as &str, value)).chain(out.user_metadata.entries()) {
                 prop_assert!(!value.contains(['\r', '\n', '\0']));
-            }
-            for name in out.user_metadata.keys() {
                 prop_assert!(!name.contains(['\r', ' ', ':']) && !name.is_empty());
             }
         }

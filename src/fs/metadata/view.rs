@@ -4,15 +4,14 @@
 //! What this cannot see: a write of the same size whose mtime is set back, and a forged record.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md; S3-compatible form of multipart ETags.
 
-use std::collections::BTreeMap;
-
 use super::content_type;
-use super::document::{Document, StoredHeaders};
+use super::document::Document;
 use super::record::{self, Beside, Record};
 use crate::digest::stream::{Kind, Stream, Wanted};
 use crate::fs::path::KeyKind;
 use crate::s3::checksum::Checksum;
 use crate::s3::etag::ETag;
+use crate::s3::headers::{CONTENT_TYPE_DEFAULT, StoredHeaders, UserMetadata};
 
 /// The file as the kernel tells it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +33,10 @@ pub struct FileState {
 pub struct Metadata {
     /// The ETag, true or synthetic.
     pub etag: ETag,
-    /// Content-Type; exactly as sent for an object that S3 made.
-    pub content_type: String,
-    /// The other stored headers.
+    /// The stored headers, exactly as sent for an object that S3 made. `of` always sets Content-Type.
     pub headers: StoredHeaders,
-    /// User metadata by lower-case name, without `x-amz-meta-`.
-    pub user_metadata: BTreeMap<String, String>,
+    /// What came as `x-amz-meta-*`.
+    pub user_metadata: UserMetadata,
     /// The checksum of the bytes, while they are the committed ones.
     pub checksum: Option<Checksum>,
     /// The version id, from the day buckets have versions.
@@ -90,17 +87,20 @@ impl Metadata {
     /// The metadata of a file.
     /// Shape: `name` is the key or its last component; the record and document are those of its xattrs, decoded.
     pub fn of(record: Option<&Record>, document: Option<Document>, file: &FileState, name: &str) -> Metadata {
-        let document = document.unwrap_or_default();
+        let Document { mut headers, user_metadata, checksum } = document.unwrap_or_default();
         let holding = record.filter(|record| record.holds_for(file));
-        let made_by_s3 = record.map(|record| record.content_type.unwrap_or(content_type::DEFAULT));
+        headers.content_type.get_or_insert_with(|| {
+            let without_document = match record {
+                Some(record) => record.content_type.unwrap_or(CONTENT_TYPE_DEFAULT),
+                None => content_type::of_name(name),
+            };
+            without_document.to_owned()
+        });
         Metadata {
             etag: etag(record, file),
-            content_type: document
-                .content_type
-                .unwrap_or_else(|| made_by_s3.unwrap_or_else(|| content_type::of_name(name)).to_owned()),
-            headers: document.headers,
-            user_metadata: document.user_metadata,
-            checksum: holding.and_then(|record| record.checksum.or(document.checksum)),
+            headers,
+            user_metadata,
+            checksum: holding.and_then(|record| record.checksum.or(checksum)),
             version_id: record.and_then(|record| record.version_id),
         }
     }
@@ -109,10 +109,13 @@ impl Metadata {
     /// Shape: size and mtime are the file's, read after its last write; a directory's are zero.
     pub fn encode(&self, kind: KeyKind, size_bytes: u64, mtime_ns: i64) -> Encoded {
         let in_record = self.checksum.filter(|checksum| record::holds_checksum(checksum, self.etag));
-        let number = content_type::number_of(&self.content_type);
+        let content_type = self.headers.content_type.as_deref().unwrap_or(CONTENT_TYPE_DEFAULT);
+        let number = content_type::number_of(content_type);
         let document = Document {
-            content_type: number.is_none().then(|| self.content_type.clone()),
-            headers: self.headers.clone(),
+            headers: StoredHeaders {
+                content_type: number.is_none().then(|| content_type.to_owned()),
+                ..self.headers.clone()
+            },
             user_metadata: self.user_metadata.clone(),
             checksum: if in_record.is_none() { self.checksum } else { None },
         };
@@ -139,12 +142,15 @@ mod tests {
     const FILE: FileState =
         FileState { kind: KeyKind::File, inode: 7, size_bytes: 5, mtime_ns: 1_000_000_007, ctime_ns: 9 };
 
+    fn of_type(content_type: &str) -> StoredHeaders {
+        StoredHeaders { content_type: Some(content_type.to_owned()), ..StoredHeaders::default() }
+    }
+
     fn metadata() -> Metadata {
         Metadata {
             etag: ETag::of_md5([3; 16]),
-            content_type: "text/plain".to_owned(),
-            headers: StoredHeaders::default(),
-            user_metadata: BTreeMap::new(),
+            headers: of_type("text/plain"),
+            user_metadata: UserMetadata::default(),
             checksum: Checksum::parse(Algorithm::Crc64nvme, "rosUhgp5mIg="),
             version_id: None,
         }
@@ -170,14 +176,21 @@ mod tests {
     fn what_is_written_is_read() {
         check("small", &metadata(), 46, false);
         check("no checksum", &Metadata { checksum: None, ..metadata() }, 38, false);
-        check("unusual type", &Metadata { content_type: "x/y".to_owned(), ..metadata() }, 46, true);
-        check("empty type", &Metadata { content_type: String::new(), ..metadata() }, 46, true);
+        check("unusual type", &Metadata { headers: of_type("x/y"), ..metadata() }, 46, true);
+        check("empty type", &Metadata { headers: of_type(""), ..metadata() }, 46, true);
         let sha1 = Checksum::parse(Algorithm::Sha1, "98O8HYCOBHMq32eZZczDTKeuNEE=");
         check("long checksum", &Metadata { checksum: sha1, ..metadata() }, 38, true);
-        let user_metadata = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        let user_metadata = UserMetadata::from_stored(vec![("a".to_owned(), "1".to_owned())]);
         check("user metadata", &Metadata { user_metadata, ..metadata() }, 46, true);
-        let headers = StoredHeaders { content_encoding: Some("gzip".to_owned()), ..StoredHeaders::default() };
+        let headers = StoredHeaders { content_encoding: Some("gzip".to_owned()), ..of_type("text/plain") };
         check("header", &Metadata { headers, ..metadata() }, 46, true);
+    }
+
+    #[test]
+    fn an_object_put_without_a_type_has_the_default() {
+        let untyped = Metadata { headers: StoredHeaders::default(), ..metadata() };
+        let encoded = untyped.encode(FILE.kind, FILE.size_bytes, FILE.mtime_ns);
+        assert_eq!(read(&encoded, &FILE).headers, of_type(CONTENT_TYPE_DEFAULT));
     }
 
     #[test]
@@ -189,7 +202,7 @@ mod tests {
             for file in [FileState { size_bytes: 6, ..FILE }, FileState { mtime_ns: 1_000_000_008, ..FILE }] {
                 let got = read(&encoded, &file);
                 assert_eq!((got.etag, got.checksum), (synthetic_etag(&file), None));
-                assert_eq!(got.content_type, "text/plain");
+                assert_eq!(got.headers, of_type("text/plain"));
             }
             // A rename or a link moves ctime alone.
             assert_eq!(read(&encoded, &FileState { ctime_ns: 10, ..FILE }).checksum, checksum);
@@ -199,16 +212,13 @@ mod tests {
     #[test]
     fn files_that_s3_never_touched() {
         let got = Metadata::of(None, None, &FILE, "a/b.html");
-        assert_eq!(got.content_type, "text/html");
+        assert_eq!(got.headers, of_type("text/html"));
         assert_eq!((got.etag, got.checksum), (synthetic_etag(&FILE), None));
         // A document alone, which only a POSIX user can have written, may describe the file but not vouch for its bytes.
-        let forged = Document {
-            content_type: Some("x/y".to_owned()),
-            checksum: metadata().checksum,
-            ..Document::default()
-        };
+        let forged =
+            Document { headers: of_type("x/y"), checksum: metadata().checksum, ..Document::default() };
         let got = Metadata::of(None, Some(forged), &FILE, "a/b.html");
-        assert_eq!((got.content_type.as_str(), got.checksum), ("x/y", None));
+        assert_eq!((got.headers, got.checksum), (of_type("x/y"), None));
     }
 
     #[test]

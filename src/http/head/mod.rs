@@ -209,7 +209,15 @@ impl RequestHead {
 
     /// The first value of a header, without surrounding white space.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers().find(|(sent, _)| sent.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.header_values(name).next()
+    }
+
+    /// The values of every line that carries this header, in the order sent, without surrounding white space.
+    pub fn header_values<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.headers
+            .iter()
+            .filter(move |spans| self.slice(spans.name).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|spans| self.slice(spans.value))
     }
 
     /// The first value of a header when it is UTF-8.
@@ -219,7 +227,7 @@ impl RequestHead {
 
     /// How many lines carry this header.
     pub fn header_count(&self, name: &str) -> usize {
-        self.headers().filter(|(sent, _)| sent.eq_ignore_ascii_case(name)).count()
+        self.header_values(name).count()
     }
 
     /// Every header in the order sent: the name in the case sent, the value without surrounding white space.
@@ -293,15 +301,24 @@ impl Span {
 
 /// Walks the lines from the request line on: the head's length when its blank line is there.
 fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
+    let mut rest = bytes;
     let mut line_bytes = 0_usize;
     let mut request_line = true;
     let mut after_cr = false;
-    for (index, &byte) in bytes.iter().enumerate() {
+    loop {
+        // The first byte of a line is looked at alone, for it must not be white space.
+        if line_bytes > 0 && !after_cr {
+            let run = plain_run(rest);
+            line_bytes = line_bytes.saturating_add(run);
+            rest = rest.get(run..).unwrap_or_default();
+        }
+        let Some((&byte, tail)) = rest.split_first() else { return Ok(None) };
+        rest = tail;
         match byte {
             b'\n' if after_cr => {
                 match (line_bytes, request_line) {
                     (0, true) => return Err(HeadError::LineEnd),
-                    (0, false) => return Ok(Some(index.saturating_add(1))),
+                    (0, false) => return Ok(Some(bytes.len().saturating_sub(rest.len()))),
                     (1.., _) => {}
                 }
                 (line_bytes, request_line, after_cr) = (0, false, false);
@@ -314,7 +331,32 @@ fn scan(bytes: &[u8]) -> Result<Option<usize>, HeadError> {
             0..=0x1f | 0x7f => return Err(HeadError::ControlByte),
         }
     }
-    Ok(None)
+}
+
+/// How many bytes from the start are surely no control bytes, eight at a time: this is half of a head's cost.
+fn plain_run(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut run = 0_usize;
+    for word in words {
+        let marks = control_marks(u64::from_le_bytes(*word));
+        if marks != 0 {
+            let plain = usize::try_from(marks.trailing_zeros() >> 3).unwrap_or(0);
+            return run.saturating_add(plain);
+        }
+        run = run.saturating_add(8);
+    }
+    run
+}
+
+/// Marks the high bit of bytes below 0x20 and of 0x7f. Borrows may mark bytes above a marked one, so only the lowest
+/// mark means anything.
+fn control_marks(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let delete = word ^ 0x7f7f_7f7f_7f7f_7f7f;
+    let below = word.wrapping_sub(0x2020_2020_2020_2020) & !word;
+    let equal = delete.wrapping_sub(ONES) & !delete;
+    (below | equal) & HIGHS
 }
 
 /// Our word for what httparse refused.

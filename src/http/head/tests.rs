@@ -140,6 +140,16 @@ fn limits_are_exact() {
 
 proptest! {
     #[test]
+    fn a_plain_run_ends_before_the_first_control_byte(
+        bytes in proptest::collection::vec(prop_oneof![8 => any::<u8>(), 1 => Just(0x7f), 20 => 0x20_u8..0x7f], 0..40),
+    ) {
+        let control = bytes.iter().position(|byte| *byte < 0x20 || *byte == 0x7f).unwrap_or(bytes.len());
+        let run = plain_run(&bytes);
+        prop_assert!(run <= control);
+        prop_assert!(run == control || control - run < 8 && bytes.len() - run < 8);
+    }
+
+    #[test]
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = RequestHead::parse(&bytes);
     }

@@ -1,7 +1,7 @@
 //! What the head of a request says about its body: how it is coded, how long it is, what is declared of it, and which
 //! digests that needs; and, when the body is in, whether all of it was true.
 //! Only `x-amz-content-sha256: STREAMING-...` decides that a body is aws-chunked. `Content-Encoding: aws-chunked` does
-//! not: it may be missing, and clients have sent it with plain bodies; it is only taken out of what is stored.
+//! not: it may be missing, and clients have sent it with plain bodies; headers.rs takes it out of what is stored.
 //! Signatures are auth's. Source: API pages PutObject, UploadPart; S3 User Guide "Checking object integrity".
 
 use crate::digest::stream::{Digests, Kind, Wanted};
@@ -117,22 +117,6 @@ impl Payload {
         }
         Ok(Some(declared))
     }
-}
-
-/// The Content-Encoding to store: what was sent, without `aws-chunked`, which is about the request.
-/// Shape: `None` when nothing is left; untouched when it held no `aws-chunked`.
-pub fn stored_content_encoding(sent: &str) -> Option<String> {
-    let is_framing = |coding: &str| coding.trim_ascii().eq_ignore_ascii_case("aws-chunked");
-    if !sent.split(',').any(is_framing) {
-        return (!sent.is_empty()).then(|| sent.to_owned());
-    }
-    let left: Vec<&str> = sent
-        .split(',')
-        .filter(|coding| !is_framing(coding))
-        .map(str::trim_ascii)
-        .filter(|c| !c.is_empty())
-        .collect();
-    (!left.is_empty()).then(|| left.join(","))
 }
 
 /// The checksum of the body that the head declares: a value, or the name of a trailer that will bring one.

@@ -87,7 +87,6 @@ fn accept(
             Err(error) => return Err(error),
         };
         socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
         let slot = connections.iter().position(Option::is_none).unwrap_or_else(|| {
             connections.push(None);
             connections.len() - 1

@@ -1,13 +1,13 @@
 //! PUT and GET through hyper 1.x on tokio's current-thread runtime, written as it usually is.
 //!
 //! Measures what the ordinary way costs. `--files tokio` is the usual one: `tokio::fs`, each call on the blocking
-//! pool. `--files std` makes the same calls as plain `pread` and `pwrite` on the runtime's thread: cheaper, and it holds
+//! pool. `--files std` makes the same calls as plain `read` and `pwrite` on the runtime's thread: cheaper, and it holds
 //! every other connection while the disk is busy. Leaves out: durability, O_DIRECT, error documents.
 //! Source: docs.rs/hyper/1 server::conn::http1; docs.rs/tokio/1 fs.
 
 use std::convert::Infallible;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -126,8 +126,12 @@ async fn get(path: &Path, method: &Method, options: &Options) -> io::Result<Resp
             let file = fs::File::open(path)?;
             let (size_bytes, block_bytes) = (file.metadata()?.len(), options.block);
             let pieces = stream::iter((0..size_bytes).step_by(block_bytes).map(move |offset| {
-                let mut piece = vec![0; block_bytes.min((size_bytes - offset) as usize)];
-                file.read_exact_at(&mut piece, offset).map(|()| Frame::data(piece.into()))
+                let length = (size_bytes - offset).min(block_bytes as u64);
+                let mut piece = Vec::with_capacity(length as usize);
+                match (&file).take(length).read_to_end(&mut piece)? as u64 == length {
+                    true => Ok(Frame::data(piece.into())),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
             }));
             (StreamBody::new(pieces).boxed_unsync(), size_bytes)
         }

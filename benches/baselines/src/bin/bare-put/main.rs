@@ -21,10 +21,9 @@ use std::os::unix::fs::FileExt;
 use arena::{Arena, PAGE_BYTES};
 use baselines::place;
 use baselines::request::{self, Parsed, Request, Verb};
-use clap::Parser;
 use completion::{Step, done, fd, moved};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use options::{Durability, Options};
+use options::{Durability, HEAD_BYTES_MAX, Options};
 use upload::Upload;
 
 struct Connection {
@@ -38,6 +37,7 @@ struct Connection {
 }
 
 struct Server {
+    listener: TcpListener,
     ring: IoUring,
     arena: Arena,
     root: File,
@@ -46,9 +46,7 @@ struct Server {
 }
 
 fn main() -> io::Result<()> {
-    let options = Options::parse();
-    assert!(options.block >= HEAD_BYTES_MAX, "a block holds a head: --block {HEAD_BYTES_MAX} at least");
-    assert!((1..=64).contains(&options.depth), "--depth is 1 to 64: one bit a block");
+    let options = Options::checked();
     let listener = options.place.open()?;
     let ring = IoUring::builder()
         .setup_single_issuer()
@@ -61,21 +59,19 @@ fn main() -> io::Result<()> {
     arena.register(&ring)?;
     let connections = (0..options.connections).map(|_| None).collect();
     let root = options.place.root_directory()?;
-    Server { ring, arena, root, connections, options }.serve(&listener)
+    Server { listener, ring, arena, root, connections, options }.serve()
 }
 
 impl Server {
-    fn serve(&mut self, listener: &TcpListener) -> io::Result<()> {
-        let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).build();
-        self.push(accept.user_data(completion::pack(Step::Accept, 0, 0)));
-        place::announce(listener)?;
-        let mut completions: Vec<(u64, i32)> = Vec::with_capacity(RING_ENTRIES as usize);
+    fn serve(&mut self) -> io::Result<()> {
+        self.accept();
+        place::announce(&self.listener)?;
+        let mut completions: Vec<cqueue::Entry> = Vec::with_capacity(RING_ENTRIES as usize);
         loop {
             self.ring.submit_and_wait(1)?;
-            let reaped = self.ring.completion();
-            completions.extend(reaped.map(|cqe: cqueue::Entry| (cqe.user_data(), cqe.result())));
-            for (user_data, result) in completions.drain(..) {
-                self.complete(user_data, result);
+            completions.extend(self.ring.completion());
+            for cqe in completions.drain(..) {
+                self.complete(&cqe);
             }
         }
     }
@@ -97,9 +93,13 @@ impl Server {
         self.push(entry.user_data(completion::pack(step, block, slot)));
     }
 
-    fn complete(&mut self, user_data: u64, result: i32) {
-        let (step, block, slot) = completion::unpack(user_data);
+    fn complete(&mut self, cqe: &cqueue::Entry) {
+        let result = cqe.result();
+        let (step, block, slot) = completion::unpack(cqe.user_data());
         if matches!(step, Step::Accept) {
+            if !cqueue::more(cqe.flags()) {
+                self.accept();
+            }
             return self.accepted(result);
         }
         let connection = self.connections[slot].as_mut().expect("a slot outlives its operations");
@@ -118,6 +118,11 @@ impl Server {
             self.end(slot, &error);
         }
         self.connections[slot].take_if(|connection| connection.ended && connection.in_flight_count == 0);
+    }
+
+    fn accept(&mut self) {
+        let accept = opcode::AcceptMulti::new(fd(&self.listener)).build();
+        self.push(accept.user_data(completion::pack(Step::Accept, 0, 0)));
     }
 
     fn accepted(&mut self, result: i32) {
@@ -261,14 +266,13 @@ impl Server {
 
     fn file_synced(&mut self, slot: usize, result: i32) -> io::Result<()> {
         done(result, 0)?;
-        let Some(directory) = self.upload(slot).directory.take() else {
+        let upload = self.upload(slot);
+        let Some(directory) = &upload.directory else {
             self.answer(slot);
             return Ok(());
         };
-        let upload = self.connections[slot].as_mut().and_then(|connection| connection.upload.as_mut());
-        let upload = upload.expect("a synced file is a body's");
-        upload.link(&self.root)?;
-        let sync = opcode::Fsync::new(fd(upload.directory.insert(directory))).build();
+        upload.link(directory)?;
+        let sync = opcode::Fsync::new(fd(directory)).build();
         self.start(slot, Step::SyncName, 0, sync);
         Ok(())
     }
@@ -289,8 +293,6 @@ impl Server {
 }
 
 const RING_ENTRIES: u32 = 256;
-/// The first receive of a request: a head, and all of a body of 4 KiB with it.
-const HEAD_BYTES_MAX: usize = 16 << 10;
 /// IORING_RECVSEND_POLL_FIRST: the next request is not there yet, so trying first is a wasted call.
 const POLL_FIRST: u16 = 1;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";

@@ -40,3 +40,16 @@ pub enum Durability {
     /// The bytes and the name.
     Full,
 }
+
+impl Options {
+    /// The command line, refused with a panic where it can't work.
+    pub fn checked() -> Options {
+        let options = Options::parse();
+        assert!(options.block >= HEAD_BYTES_MAX, "a block holds a head: --block {HEAD_BYTES_MAX} at least");
+        assert!((1..=64).contains(&options.depth), "--depth is 1 to 64: one bit a block");
+        options
+    }
+}
+
+/// The first receive of a request: a head, and all of a body of 4 KiB with it.
+pub const HEAD_BYTES_MAX: usize = 16 << 10;

@@ -18,7 +18,8 @@ use crate::options::{Durability, Options};
 /// A body on its way. Block k of the file passes through block k % depth of the connection.
 pub struct Upload {
     pub file: File,
-    pub path: String,
+    /// Last component of the path.
+    pub name: String,
     pub size_bytes: u64,
     pub filled_bytes: u64,
     pub written_bytes: u64,
@@ -34,13 +35,13 @@ impl Upload {
     /// Makes the file and reserves its blocks.
     pub fn open(root: &File, path: &str, size_bytes: u64, options: &Options) -> io::Result<Upload> {
         let direct = if size_bytes >= options.direct_min { OFlag::O_DIRECT } else { OFlag::empty() };
-        let bucket = path.rsplit_once('/').map_or(".", |(bucket, _)| bucket);
+        let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | direct;
         let mode = Mode::from_bits_truncate(0o640);
         let (file, directory) = match options.durability {
             Durability::Full => {
-                let directory = openat(root, bucket, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-                (openat(root, bucket, flags | OFlag::O_TMPFILE, mode)?, Some(File::from(directory)))
+                let directory = openat(root, parent, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+                (openat(root, parent, flags | OFlag::O_TMPFILE, mode)?, Some(File::from(directory)))
             }
             Durability::None | Durability::Data => {
                 (openat(root, path, flags | OFlag::O_CREAT | OFlag::O_TRUNC, mode)?, None)
@@ -52,7 +53,7 @@ impl Upload {
         }
         Ok(Upload {
             file: File::from(file),
-            path: path.to_owned(),
+            name: name.to_owned(),
             size_bytes,
             filled_bytes: 0,
             written_bytes: 0,
@@ -63,14 +64,15 @@ impl Upload {
     }
 
     /// Gives the unnamed file its name; a name that is taken goes by way of a second one.
-    pub fn link(&self, root: &File) -> io::Result<()> {
+    pub fn link(&self, directory: &File) -> io::Result<()> {
         let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let named = |path: &str| linkat(AT_FDCWD, unnamed.as_str(), root, path, AtFlags::AT_SYMLINK_FOLLOW);
-        match named(&self.path) {
+        let named =
+            |name: &str| linkat(AT_FDCWD, unnamed.as_str(), directory, name, AtFlags::AT_SYMLINK_FOLLOW);
+        match named(&self.name) {
             Err(nix::Error::EEXIST) => {
-                let second = format!("{}.new-{}", self.path, self.file.as_raw_fd());
+                let second = format!("{}.new-{}", self.name, self.file.as_raw_fd());
                 named(&second)?;
-                Ok(renameat(root, second.as_str(), root, self.path.as_str())?)
+                Ok(renameat(directory, second.as_str(), directory, self.name.as_str())?)
             }
             linked => Ok(linked?),
         }

@@ -1,0 +1,249 @@
+//! Buckets: the top-level directories of the root.
+//!
+//! A bucket is opened anew for each write, so that one that was renamed or removed meanwhile is never written through an
+//! old descriptor. Its identity is inode and birth time: a rename keeps it, and no attribute can forge it. Objects in it
+//! are not its business. Source: CreateBucket, DeleteBucket; openat2(2).
+
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+use uring::errno::Errno;
+use uring::file::{self, Entry, File, Opening, Sync};
+use uring::identity::Identity;
+use uring::stat::{self, FileKind, Stat};
+
+use super::failure::{Doing, s3_error};
+use super::mount::Mount;
+use super::tree::{BENEATH, Durability, OWN_DIRECTORY, Tree, open_or_make};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::names::BucketName;
+
+/// An open bucket.
+pub struct Bucket {
+    /// Its directory, opened with O_PATH.
+    pub directory: File,
+    /// The filesystem it lies on.
+    pub mount: Arc<Mount>,
+    /// What the directory was when it was opened.
+    pub stat: Stat,
+}
+
+/// A directory of the server's own for one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// Temporary names that exist or are about to.
+    Inflight,
+    /// Multipart uploads.
+    Uploads,
+}
+
+impl Store {
+    fn name(self) -> &'static CStr {
+        match self {
+            Store::Inflight => c"inflight",
+            Store::Uploads => c"uploads",
+        }
+    }
+}
+
+/// A bucket as ListBuckets shows it.
+pub struct Listed {
+    /// Its name.
+    pub name: BucketName,
+    /// When it was made, as far as the filesystem says. Units: nanoseconds since 1970.
+    pub created_ns: i64,
+}
+
+const OPEN_PATH: Opening =
+    Opening { flags: libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
+
+impl Bucket {
+    /// Opens a bucket.
+    ///
+    /// Errors: NoSuchBucket, AccessDenied.
+    pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
+        let failed = |errno| s3_error(Doing::FindBucket, errno);
+        let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
+        let stat = stat::stat(&directory).map_err(failed)?;
+        let mount = match tree.shared.mount(stat.mount_id) {
+            Some(mount) => mount,
+            None => tree
+                .probe(&readable(&directory).await.map_err(failed)?, stat.mount_id)
+                .await
+                .map_err(failed)?,
+        };
+        Ok(Bucket { directory, mount, stat })
+    }
+
+    /// The bucket's identity on its filesystem, as a directory name.
+    pub fn id(&self) -> String {
+        format!("{:x}-{:x}", self.stat.inode, self.stat.born_ns)
+    }
+
+    /// Opens one of the server's own directories of the bucket, on the bucket's own mount, making it when missing.
+    pub async fn store(&self, tree: &Tree, store: Store) -> Result<File, Errno> {
+        let top = if self.stat.mount_id == tree.root_mount_id {
+            tree.root.clone()
+        } else {
+            readable(&self.directory).await?
+        };
+        let own = Tree::own_directory(&top).await?;
+        let buckets = open_or_make(&own, c"b", 0o711).await?;
+        let id = CString::new(self.id()).expect("digits hold no NUL");
+        let bucket = open_or_make(&buckets, &id, 0o711).await?;
+        open_or_make(&bucket, store.name(), 0o700).await
+    }
+
+    /// Opens one of the server's own directories of the bucket if it is there.
+    pub async fn existing_store(&self, tree: &Tree, store: Store) -> Result<Option<File>, Errno> {
+        let top = if self.stat.mount_id == tree.root_mount_id { &tree.root } else { &self.directory };
+        let path =
+            format!("{}/b/{}/{}", OWN_DIRECTORY.to_string_lossy(), self.id(), store.name().to_string_lossy());
+        let path = CString::new(path).expect("our own names hold no NUL");
+        match file::open(top, path, super::tree::own_directory_opening(), Identity::SERVER).await {
+            Ok(directory) => Ok(Some(directory)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Opens a directory that was opened with O_PATH for reading.
+pub(super) async fn readable(directory: &File) -> Result<File, Errno> {
+    let opening = Opening { flags: libc::O_RDONLY | libc::O_DIRECTORY, mode: 0, resolve: BENEATH };
+    file::open(directory, CString::from(c"."), opening, Identity::SERVER).await
+}
+
+fn c_name(name: &BucketName) -> CString {
+    CString::new(name.as_str()).expect("a bucket name holds no NUL")
+}
+
+/// Whether CreateBucket made the bucket or found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// It is new.
+    Made,
+    /// It was there.
+    Existed,
+}
+
+/// Makes a bucket.
+///
+/// Errors: InvalidBucketName when something that is no directory has the name; those of the filesystem.
+pub async fn create(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Creation, S3Error> {
+    match file::make_directory(&tree.root, c_name(name), tree.making.directory_mode, identity).await {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            return match Bucket::open(tree, name, identity).await {
+                Ok(_) => Ok(Creation::Existed),
+                Err(error) if error.code() == Code::NoSuchBucket => {
+                    Err(S3Error::new(Code::BucketAlreadyExists)
+                        .with_message("the name is taken by something that is no bucket"))
+                }
+                Err(error) => Err(error),
+            };
+        }
+        Err(errno) => return Err(s3_error(Doing::Place, errno)),
+    }
+    flush_root(tree).await?;
+    Ok(Creation::Made)
+}
+
+async fn flush_root(tree: &Tree) -> Result<(), S3Error> {
+    if tree.making.durability < Durability::Full {
+        return Ok(());
+    }
+    file::sync(&tree.root, Sync::Everything).await.map_err(|errno| s3_error(Doing::Flush, errno))
+}
+
+/// Directories looked into by one DeleteBucket; a tree of more empty ones is reported as not empty.
+const EMPTY_DIRECTORIES_MAX: usize = 100_000;
+
+/// Removes a bucket and the empty directories left in it.
+///
+/// Errors: NoSuchBucket; BucketNotEmpty naming one entry.
+pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Result<(), S3Error> {
+    let bucket = Bucket::open(tree, name, identity).await?;
+    let failed = |errno| s3_error(Doing::Remove, errno);
+    // Depth first: what is found empty is removed on the way back, so a file found late leaves no object harmed.
+    let mut path: Vec<(File, CString)> =
+        vec![(readable(&bucket.directory).await.map_err(failed)?, c_name(name))];
+    let mut looked_into = 0;
+    while let Some((directory, own_name)) = path.last() {
+        let entries = file::read_directory(directory).await.map_err(failed)?;
+        file::rewind_directory(directory).map_err(failed)?;
+        let own = |entry: &&Entry| path.len() == 1 && entry.name == OWN_DIRECTORY.to_bytes();
+        let next = entries.iter().find(|entry| !own(entry));
+        let Some(next) = next else {
+            let parent = path.len().checked_sub(2).map_or(&tree.root, |parent| &path[parent].0);
+            match file::unlink(parent, own_name.clone(), libc::AT_REMOVEDIR, identity).await {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::NOTEMPTY) if path.len() == 1 => return Err(not_empty(".ringway")),
+                // Somebody has put something in meanwhile: look again.
+                Err(Errno::NOTEMPTY) if looked_into < EMPTY_DIRECTORIES_MAX => {
+                    looked_into += 1;
+                    continue;
+                }
+                Err(errno) => return Err(failed(errno)),
+            }
+            path.pop();
+            continue;
+        };
+        let shown = String::from_utf8_lossy(&next.name).into_owned();
+        looked_into += 1;
+        if next.kind != FileKind::Directory
+            || looked_into > EMPTY_DIRECTORIES_MAX
+            || is_marked(directory, next).await
+        {
+            return Err(not_empty(&shown));
+        }
+        let child = CString::new(next.name.clone()).expect("a directory entry holds no NUL");
+        let opening = super::tree::own_directory_opening();
+        let opened = file::open(directory, child.clone(), opening, identity).await.map_err(failed)?;
+        path.push((opened, child));
+    }
+    flush_root(tree).await
+}
+
+/// Whether a directory entry is an object of its own (`dir/`).
+async fn is_marked(parent: &File, entry: &Entry) -> bool {
+    let name = CString::new(entry.name.clone()).expect("a directory entry holds no NUL");
+    match file::open(parent, name, super::tree::own_directory_opening(), Identity::SERVER).await {
+        Ok(directory) => super::reader::is_directory_object(&directory).await,
+        Err(_) => false,
+    }
+}
+
+fn not_empty(entry: &str) -> S3Error {
+    S3Error::new(Code::BucketNotEmpty)
+        .with_message(format!("the bucket that you tried to delete is not empty: it holds `{entry}`"))
+}
+
+/// All buckets, by name.
+pub async fn list(tree: &Tree) -> Result<Vec<Listed>, S3Error> {
+    let failed = |errno| s3_error(Doing::Read, errno);
+    // A descriptor of its own, because its position moves.
+    let root = readable(&tree.root).await.map_err(failed)?;
+    let mut buckets = Vec::new();
+    loop {
+        let entries = file::read_directory(&root).await.map_err(failed)?;
+        if entries.is_empty() {
+            break;
+        }
+        for entry in entries {
+            let Ok(text) = std::str::from_utf8(&entry.name) else { continue };
+            let Ok(name) = BucketName::parse(text) else { continue };
+            if !matches!(entry.kind, FileKind::Directory | FileKind::Unknown) {
+                continue;
+            }
+            let Ok(directory) = file::open(&root, c_name(&name), OPEN_PATH, Identity::SERVER).await else {
+                continue;
+            };
+            let stat = stat::stat(&directory).map_err(failed)?;
+            let created_ns = if stat.born_ns > 0 { stat.born_ns } else { stat.modified_ns };
+            buckets.push(Listed { name, created_ns });
+        }
+    }
+    buckets.sort_by(|left, right| left.name.as_str().cmp(right.name.as_str()));
+    Ok(buckets)
+}

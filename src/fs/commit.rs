@@ -1,0 +1,409 @@
+//! The commit recipe, the only place where an object gets its name.
+//!
+//! In this order: all attributes into the nameless file, flush of the file, missing parents, the name (link; over an
+//! existing object a temporary name and rename), flush of the directories. A 200 may follow only the last step. Leave one
+//! out and acknowledged keys vanish, roll back or tear; the tests of each step fail then.
+//! Source: linkat(2), renameat2(2), fsync(2); about 9,100 simulated power cuts on ext4, XFS and btrfs.
+
+use std::ffi::{CStr, CString};
+
+use uring::errno::Errno;
+use uring::file::{self, File, Opening, Sync};
+use uring::identity::Identity;
+use uring::stat::{self, FileKind};
+
+use super::bucket::{Bucket, readable};
+use super::failure::{Doing, s3_error};
+use super::inflight;
+use super::key_lock::Hold;
+use super::metadata::document;
+use super::metadata::record;
+use super::metadata::view::{Encoded, Metadata};
+use super::parents::{self, Place};
+use super::path::{KeyKind, KeyPath};
+use super::reader;
+use super::tree::{BENEATH, Durability, Tree};
+use super::writer::{self, Staged, TemporaryName, VANISHED_TRIES};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::etag::ETag;
+use crate::s3::precondition::{WriteCondition, precondition_failed};
+
+/// Where an object is to appear.
+pub struct Target<'a> {
+    /// The tree.
+    pub tree: &'a Tree,
+    /// Its bucket.
+    pub bucket: &'a Bucket,
+    /// Its key as a path.
+    pub path: &'a KeyPath,
+    /// Who writes it.
+    pub identity: Identity,
+}
+
+/// An object that has its name; events and audit hang here.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed {
+    /// Its ETag.
+    pub etag: ETag,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its time of last change. Units: nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+/// What an existing name means for a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Existing {
+    /// It is replaced.
+    Replace,
+    /// It wins.
+    Keep,
+}
+
+impl Target<'_> {
+    fn full(&self) -> bool {
+        self.tree.making.durability == Durability::Full
+    }
+
+    /// Refuses to write where nothing more can be promised.
+    ///
+    /// Errors: ServiceUnavailable on a mount whose directories could not be flushed.
+    pub fn check_writable(&self) -> Result<(), S3Error> {
+        if self.bucket.mount.is_suspect() && self.full() {
+            let message =
+                "writes to this filesystem are stopped because a directory could not be made durable";
+            return Err(S3Error::new(Code::ServiceUnavailable).with_message(message));
+        }
+        Ok(())
+    }
+
+    /// Fails early on a condition that cannot hold and on a name that something else has; the commit checks again.
+    ///
+    /// Errors: PreconditionFailed, NoSuchKey (If-Match of a missing key), ObjectTypeConflict.
+    pub async fn check_early(&self, condition: &WriteCondition) -> Result<(), S3Error> {
+        self.check_writable()?;
+        match self.current().await? {
+            Current::Missing => condition.check(None),
+            Current::Object(etag) => condition.check(Some(&etag)),
+            Current::Other => Err(conflict()),
+        }
+    }
+
+    /// What has the key's name now.
+    async fn current(&self) -> Result<Current, S3Error> {
+        let path = CString::from(self.path.path());
+        let identity = self.identity;
+        let directory = &self.bucket.directory;
+        match reader::open_below(self.tree, directory, path.clone(), self.path.kind(), identity).await {
+            Ok(object) => Ok(Current::Object(object.etag())),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => self.not_an_object(path).await,
+            // The writer may not read what is there: only a condition needs that.
+            Err(Errno::ACCES | Errno::PERM) => Ok(Current::Missing),
+            Err(errno) => Err(s3_error(Doing::Find, errno)),
+        }
+    }
+
+    async fn not_an_object(&self, path: CString) -> Result<Current, S3Error> {
+        let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
+        match file::open(&self.bucket.directory, path, opening, self.identity).await {
+            Ok(found) => {
+                let stat = stat::stat_slow(&found).await.map_err(|errno| s3_error(Doing::Find, errno))?;
+                match (self.path.kind(), stat.kind) {
+                    // A directory that is there becomes the object.
+                    (KeyKind::Directory, FileKind::Directory) => Ok(Current::Missing),
+                    _ => Ok(Current::Other),
+                }
+            }
+            Err(Errno::NOENT) => Ok(Current::Missing),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(Current::Other),
+            Err(errno) => Err(s3_error(Doing::Find, errno)),
+        }
+    }
+}
+
+enum Current {
+    Missing,
+    Object(ETag),
+    Other,
+}
+
+fn conflict() -> S3Error {
+    S3Error::new(Code::ObjectTypeConflict)
+}
+
+/// Publishes a staged file as the object of its key.
+///
+/// Errors: PreconditionFailed, ObjectTypeConflict, InsufficientStorage, InternalError; the file is gone then and what the
+/// key had before is unharmed, except that after a failed flush of a directory the new object may stay visible.
+pub async fn commit(
+    target: &Target<'_>,
+    staged: Staged,
+    metadata: &Metadata,
+    condition: &WriteCondition,
+) -> Result<Committed, S3Error> {
+    target.check_writable()?;
+    let stat = stat::stat_slow(staged.file()).await.map_err(|errno| s3_error(Doing::Write, errno))?;
+    let encoded = metadata.encode(KeyKind::File, stat.size_bytes, stat.modified_ns);
+    if target.bucket.mount.keeps_attributes {
+        write_attributes(staged.file(), encoded, target.identity).await?;
+    }
+    if target.tree.making.durability >= Durability::Data {
+        flush(staged.file(), Sync::Content).await?;
+    }
+    let place = name(target, staged, condition).await?;
+    settle(target, place).await?;
+    let etag = if target.bucket.mount.keeps_attributes { metadata.etag } else { synthetic(&stat) };
+    Ok(Committed { etag, size_bytes: stat.size_bytes, modified_ns: stat.modified_ns })
+}
+
+/// The ETag a reader will see where no attribute can be kept.
+fn synthetic(stat: &stat::Stat) -> ETag {
+    super::metadata::view::synthetic_etag(&super::metadata::view::FileState {
+        kind: KeyKind::File,
+        inode: stat.inode,
+        size_bytes: stat.size_bytes,
+        mtime_ns: stat.modified_ns,
+        ctime_ns: stat.changed_ns,
+    })
+}
+
+async fn write_attributes(file: &File, encoded: Encoded, identity: Identity) -> Result<(), S3Error> {
+    let failed = |errno| s3_error(Doing::Write, errno);
+    if let Some(document) = encoded.document {
+        let value = document.into_boxed_slice();
+        file::set_attribute(file, document::XATTR, value, 0, identity).await.map_err(failed)?;
+    }
+    let value = encoded.record.into_boxed_slice();
+    file::set_attribute(file, record::XATTR, value, 0, identity).await.map_err(failed)
+}
+
+async fn flush(file: &File, what: Sync) -> Result<(), S3Error> {
+    // An error is final for this inode: it is dropped, never flushed again.
+    file::sync(file, what).await.map_err(|errno| s3_error(Doing::Flush, errno))
+}
+
+/// Gives the file its name, in its directory as it is now.
+async fn name<'a>(
+    target: &Target<'_>,
+    mut staged: Staged,
+    condition: &WriteCondition,
+) -> Result<Place, S3Error> {
+    let hold = match condition {
+        WriteCondition::Unconditional | WriteCondition::Absent => Hold::Shared,
+        WriteCondition::Present | WriteCondition::Matches(_) => Hold::Exclusive,
+    };
+    for _ in 0..VANISHED_TRIES {
+        let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
+        let key = target.path.path().to_bytes();
+        let _locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
+        let existing = match condition {
+            WriteCondition::Unconditional => Existing::Replace,
+            WriteCondition::Absent => Existing::Keep,
+            WriteCondition::Present | WriteCondition::Matches(_) => {
+                match target.current().await? {
+                    Current::Missing => condition.check(None)?,
+                    Current::Object(etag) => condition.check(Some(&etag))?,
+                    Current::Other => return Err(conflict()),
+                }
+                Existing::Replace
+            }
+        };
+        match publish(target, &mut staged, &place.directory, target.path.leaf(), existing).await {
+            Ok(()) => return Ok(place),
+            Err(Errno::NOENT | Errno::PERM) if writer::is_gone(&place.directory) => continue,
+            Err(Errno::EXIST) => return Err(taken(target).await),
+            Err(errno) => return Err(s3_error(Doing::Publish, errno)),
+        }
+    }
+    Err(s3_error(Doing::Publish, Errno::NOENT))
+}
+
+/// Why a name that had to be free is not: an object answers the condition, a directory is the conflict of the rules.
+async fn taken(target: &Target<'_>) -> S3Error {
+    match target.current().await {
+        Ok(Current::Other) => conflict(),
+        Ok(Current::Missing | Current::Object(_)) | Err(_) => precondition_failed("If-None-Match"),
+    }
+}
+
+/// Links or renames a staged file to `leaf`.
+async fn publish(
+    target: &Target<'_>,
+    staged: &mut Staged,
+    directory: &File,
+    leaf: &CStr,
+    existing: Existing,
+) -> Result<(), Errno> {
+    let mount = &target.bucket.mount;
+    if staged.temporary.is_none() && !mount.flushes_named() {
+        match link_to(staged.file(), directory, leaf, target.identity).await {
+            Err(Errno::EXIST) if existing == Existing::Replace => {}
+            other => return other,
+        }
+    }
+    if existing == Existing::Replace && !is_replaceable(directory, leaf, target.identity).await? {
+        return Err(Errno::ISDIR);
+    }
+    if staged.temporary.is_none() {
+        staged.temporary = Some(name_temporarily(target, staged.file(), directory).await?);
+    }
+    if mount.flushes_named() && target.tree.making.durability >= Durability::Data {
+        file::sync(staged.file(), Sync::Everything).await?;
+    }
+    let temporary = staged.temporary.as_ref().expect("it has just been named");
+    let from = (&temporary.directory, temporary.name.as_c_str());
+    let flags = match existing {
+        Existing::Replace => 0,
+        Existing::Keep if mount.renames_exclusively => libc::RENAME_NOREPLACE,
+        // Where the kernel cannot rename exclusively a second link is exclusive; the first name goes with the value.
+        Existing::Keep => return link_to(staged.file(), directory, leaf, target.identity).await,
+    };
+    rename_to(from, (directory, leaf), flags, target.identity).await?;
+    staged.temporary = None;
+    Ok(())
+}
+
+/// Whether what has the name is a regular file, or nothing: a directory, link, FIFO or device is not overwritten.
+async fn is_replaceable(directory: &File, leaf: &CStr, identity: Identity) -> Result<bool, Errno> {
+    let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
+    match file::open(directory, CString::from(leaf), opening, identity).await {
+        Ok(found) => Ok(stat::stat_slow(&found).await?.kind == FileKind::Regular),
+        Err(Errno::NOENT) => Ok(true),
+        Err(Errno::LOOP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Links a nameless file under a temporary name that is noted first.
+async fn name_temporarily(
+    target: &Target<'_>,
+    file: &File,
+    directory: &File,
+) -> Result<TemporaryName, Errno> {
+    let name = inflight::random_name(target.tree.shared.instance.as_str());
+    let parent = target.path.parent().unwrap_or_default();
+    let note = inflight::note(target.tree, target.bucket, parent, &name).await?;
+    let temporary = TemporaryName { directory: directory.clone(), name, note };
+    match link_to(file, directory, &temporary.name, target.identity).await {
+        Ok(()) => Ok(temporary),
+        Err(error) => Err(error),
+    }
+}
+
+async fn link_to(file: &File, directory: &File, name: &CStr, identity: Identity) -> Result<(), Errno> {
+    file::link(file, directory, CString::from(name), identity).await
+}
+
+async fn rename_to(
+    (from_directory, from): (&File, &CStr),
+    (to_directory, to): (&File, &CStr),
+    flags: u32,
+    identity: Identity,
+) -> Result<(), Errno> {
+    file::rename(from_directory, CString::from(from), to_directory, CString::from(to), flags, identity).await
+}
+
+/// Whether a mount can rename without replacing; `from` exists and `to` does not.
+pub(super) async fn can_rename_exclusively(directory: &File, from: &CStr, to: &CStr) -> bool {
+    // To a free name: FUSE filesystems say EEXIST for a taken one without knowing the flag.
+    rename_to((directory, from), (directory, to), libc::RENAME_NOREPLACE, Identity::SERVER).await.is_ok()
+}
+
+/// Replaces a small file of the server's own: content, flush, rename, flush of the directory.
+///
+/// Shape: `directory` is open for reading; the file is whole or the old one at any moment.
+/// Errors: the kernel's.
+pub(super) async fn replace_own_file(
+    tree: &Tree,
+    directory: &File,
+    name: &CStr,
+    content: Box<[u8]>,
+) -> Result<(), Errno> {
+    let me = Identity::SERVER;
+    let temporary = inflight::random_name(tree.shared.instance.as_str());
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+    let opening = Opening { flags, mode: 0o600, resolve: BENEATH };
+    let file = file::open(directory, temporary.clone(), opening, me).await?;
+    let replaced = async {
+        let length = content.len();
+        let (written, _) = file::write_bytes(&file, content, 0, me).await;
+        if written? as usize != length {
+            return Err(Errno::NOSPC);
+        }
+        if tree.making.durability >= Durability::Data {
+            file::sync(&file, Sync::Content).await?;
+        }
+        rename_to((directory, &temporary), (directory, name), 0, me).await?;
+        if tree.making.durability == Durability::Full {
+            file::sync(directory, Sync::Everything).await?;
+        }
+        Ok(())
+    }
+    .await;
+    if replaced.is_err() {
+        let _ = file::unlink(directory, temporary, 0, me).await;
+    }
+    replaced
+}
+
+/// Makes a new name durable: its directory, then the directories above that got entries.
+async fn settle(target: &Target<'_>, place: Place) -> Result<(), S3Error> {
+    if !target.full() {
+        return Ok(());
+    }
+    for directory in std::iter::once(&place.directory).chain(place.changed.iter().rev()) {
+        flush_directory(target.bucket, directory).await?;
+    }
+    Ok(())
+}
+
+/// Flushes a directory that was opened with O_PATH, under the server's own identity: whoever may write a directory may
+/// still be unable to open it for reading.
+pub(super) async fn flush_directory(bucket: &Bucket, directory: &File) -> Result<(), S3Error> {
+    let opened = match readable(directory).await {
+        Ok(opened) => opened,
+        // It was removed meanwhile, and with it what was put there; that is somebody's delete, not a lost write.
+        Err(Errno::NOENT) if writer::is_gone(directory) => return Ok(()),
+        Err(errno) => return Err(s3_error(Doing::Flush, errno)),
+    };
+    match file::sync(&opened, Sync::Everything).await {
+        Ok(()) => Ok(()),
+        Err(errno) => {
+            if errno == Errno::IO {
+                bucket.mount.suspect();
+            }
+            Err(s3_error(Doing::Flush, errno))
+        }
+    }
+}
+
+/// Makes a directory the object of its key (`dir/`).
+///
+/// Errors: as [`commit`].
+pub async fn commit_directory(
+    target: &Target<'_>,
+    metadata: &Metadata,
+    condition: &WriteCondition,
+) -> Result<Committed, S3Error> {
+    target.check_writable()?;
+    let key = target.path.path().to_bytes();
+    let _locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, Hold::Exclusive).await;
+    match target.current().await? {
+        Current::Missing => condition.check(None)?,
+        Current::Object(etag) => condition.check(Some(&etag))?,
+        Current::Other => return Err(conflict()),
+    }
+    let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
+    let failed = |errno| s3_error(Doing::Place, errno);
+    let opened = readable(&place.directory).await.map_err(failed)?;
+    if !target.bucket.mount.keeps_attributes {
+        let message =
+            "this filesystem keeps no extended attributes, so a directory cannot be an object on it";
+        return Err(S3Error::new(Code::NotImplemented).with_message(message));
+    }
+    let encoded = metadata.encode(KeyKind::Directory, 0, 0);
+    write_attributes(&opened, encoded, target.identity).await?;
+    let stat = stat::stat_slow(&opened).await.map_err(failed)?;
+    settle(target, place).await?;
+    Ok(Committed { etag: metadata.etag, size_bytes: 0, modified_ns: stat.modified_ns })
+}

@@ -1,0 +1,220 @@
+//! What a mounted filesystem can do, found by trying at start-up, and how it is doing.
+//!
+//! One value a mount, shared by all cores. The probe works in the server's own directory on that mount and leaves nothing
+//! behind. Facts that only a real write can tell (O_DIRECT refused at the first write) are corrected on the way.
+//! Source: open(2) O_TMPFILE, renameat2(2), statfs(2) magic numbers, statx(2) STATX_DIOALIGN.
+
+use std::ffi::CString;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use uring::errno::Errno;
+use uring::file::{self, File, Opening, Sync};
+use uring::identity::Identity;
+use uring::stat;
+
+use super::commit;
+use super::inflight;
+
+/// The filesystems that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filesystem {
+    /// ext2, ext3, ext4.
+    Ext4,
+    /// XFS.
+    Xfs,
+    /// btrfs.
+    Btrfs,
+    /// tmpfs.
+    Tmpfs,
+    /// overlayfs.
+    Overlay,
+    /// Anything else, with its magic number: NFS, CephFS, Lustre, FUSE and what is to come.
+    Other(i64),
+}
+
+impl Filesystem {
+    fn of(magic: i64) -> Filesystem {
+        match magic {
+            libc::EXT4_SUPER_MAGIC => Filesystem::Ext4,
+            libc::XFS_SUPER_MAGIC => Filesystem::Xfs,
+            libc::BTRFS_SUPER_MAGIC => Filesystem::Btrfs,
+            libc::TMPFS_MAGIC => Filesystem::Tmpfs,
+            libc::OVERLAYFS_SUPER_MAGIC => Filesystem::Overlay,
+            other => Filesystem::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for Filesystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filesystem::Ext4 => f.write_str("ext4"),
+            Filesystem::Xfs => f.write_str("xfs"),
+            Filesystem::Btrfs => f.write_str("btrfs"),
+            Filesystem::Tmpfs => f.write_str("tmpfs"),
+            Filesystem::Overlay => f.write_str("overlay"),
+            Filesystem::Other(magic) => write!(f, "filesystem {magic:#x}"),
+        }
+    }
+}
+
+/// Where the attributes of an open file come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attributes {
+    /// From memory: a plain call costs less than the ring.
+    Local,
+    /// From a server or a daemon: a plain call would stop the core.
+    Remote,
+}
+
+/// What a mount can do and how it is doing.
+#[derive(Debug)]
+pub struct Mount {
+    /// Its identity (`stx_mnt_id`).
+    pub id: u64,
+    /// Which filesystem it is.
+    pub filesystem: Filesystem,
+    /// Whether extended attributes of the `user.` namespace are kept.
+    pub keeps_attributes: bool,
+    /// Whether `fsync` of a directory works.
+    pub syncs_directories: bool,
+    /// Whether `renameat2(RENAME_NOREPLACE)` works.
+    pub renames_exclusively: bool,
+    has_unnamed_files: AtomicBool,
+    takes_direct: AtomicBool,
+    reserves: AtomicBool,
+    // Set when a directory's fsync failed: what was acknowledged before may be lost, nothing more is promised.
+    is_suspect: AtomicBool,
+}
+
+impl Mount {
+    /// Tries what the mount of `directory` can do; `directory` is the server's own on it, open for reading.
+    ///
+    /// Errors: the first failure that would make serving the mount meaningless.
+    pub async fn probe(directory: &File) -> Result<Mount, Errno> {
+        let stat = stat::stat_slow(directory).await?;
+        let filesystem = Filesystem::of(stat::space(directory)?.magic);
+        let mut mount = Mount {
+            id: stat.mount_id,
+            filesystem,
+            keeps_attributes: false,
+            syncs_directories: file::sync(directory, Sync::Everything).await.is_ok(),
+            renames_exclusively: false,
+            has_unnamed_files: AtomicBool::new(false),
+            takes_direct: AtomicBool::new(false),
+            reserves: AtomicBool::new(filesystem != Filesystem::Btrfs),
+            is_suspect: AtomicBool::new(false),
+        };
+        if let Ok(file) = open_unnamed(directory).await {
+            mount.has_unnamed_files.store(true, Ordering::Relaxed);
+            mount.look_at(&file).await;
+        }
+        mount.probe_named(directory).await?;
+        Ok(mount)
+    }
+
+    async fn look_at(&mut self, file: &File) {
+        let me = Identity::SERVER;
+        self.keeps_attributes =
+            file::set_attribute(file, c"user.s3", Box::from([0; 64]), 0, me).await.is_ok();
+        let align = stat::stat_slow(file).await.map_or(0, |stat| stat.direct_align_bytes);
+        self.takes_direct.store((1..=4096).contains(&align), Ordering::Relaxed);
+    }
+
+    /// Names must be exclusive, or `If-None-Match: *` is a lie.
+    async fn probe_named(&mut self, directory: &File) -> Result<(), Errno> {
+        let me = Identity::SERVER;
+        let names = [inflight::random_name("probe"), inflight::random_name("probe")];
+        let opening = Opening {
+            flags: libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
+            mode: 0o600,
+            resolve: 0,
+        };
+        let file = file::open(directory, names[0].clone(), opening, me).await?;
+        if !self.has_unnamed_files.load(Ordering::Relaxed) {
+            self.look_at(&file).await;
+        }
+        self.renames_exclusively = commit::can_rename_exclusively(directory, &names[0], &names[1]).await;
+        for name in names {
+            let _ = file::unlink(directory, name, 0, me).await;
+        }
+        Ok(())
+    }
+
+    /// Whether attributes are at hand or a round trip away.
+    pub fn attributes(&self) -> Attributes {
+        match self.filesystem {
+            Filesystem::Ext4 | Filesystem::Xfs | Filesystem::Btrfs | Filesystem::Tmpfs => Attributes::Local,
+            Filesystem::Overlay | Filesystem::Other(_) => Attributes::Remote,
+        }
+    }
+
+    /// Whether O_TMPFILE works.
+    pub fn has_unnamed_files(&self) -> bool {
+        self.has_unnamed_files.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that O_TMPFILE is refused after all.
+    pub fn forget_unnamed_files(&self) {
+        self.has_unnamed_files.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether large bodies may be written with O_DIRECT.
+    pub fn takes_direct(&self) -> bool {
+        self.takes_direct.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that O_DIRECT is refused after all.
+    pub fn forget_direct(&self) {
+        self.takes_direct.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether space is reserved ahead of writes; not on btrfs, where it makes later writes fragments.
+    pub fn reserves(&self) -> bool {
+        self.reserves.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that `fallocate` is not known here.
+    pub fn forget_reserving(&self) {
+        self.reserves.store(false, Ordering::Relaxed);
+    }
+
+    /// Stops S3 writes: a directory could not be made durable.
+    pub fn suspect(&self) {
+        self.is_suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether S3 writes are stopped.
+    pub fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    /// Whether a file must be flushed under its temporary name before it gets its own: on btrfs the flush of a nameless
+    /// inode logs no metadata.
+    pub fn flushes_named(&self) -> bool {
+        self.filesystem == Filesystem::Btrfs
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |able: bool| if able { "yes" } else { "no" };
+        write!(
+            f,
+            "{}: unnamed files {}, O_DIRECT {}, reserving {}, attributes {}, exclusive rename {}, directory fsync {}",
+            self.filesystem,
+            word(self.has_unnamed_files()),
+            word(self.takes_direct()),
+            word(self.reserves()),
+            word(self.keeps_attributes),
+            word(self.renames_exclusively),
+            word(self.syncs_directories),
+        )
+    }
+}
+
+async fn open_unnamed(directory: &File) -> Result<File, Errno> {
+    let opening = Opening { flags: libc::O_RDWR | libc::O_TMPFILE, mode: 0o600, resolve: 0 };
+    file::open(directory, CString::from(c"."), opening, Identity::SERVER).await
+}

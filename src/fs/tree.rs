@@ -1,0 +1,192 @@
+//! The served tree: the root directory, what all cores share of it, and how files are made in it.
+//!
+//! One `Tree` a core over one `Shared` a server. It opens nothing of a request; buckets and objects have files of their
+//! own. Source: DESIGN rules as written down in ARCHITECTURE.md, "On disk".
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use uring::errno::Errno;
+use uring::file::{self, File, Opening};
+use uring::identity::Identity;
+use uring::stat;
+
+use super::inflight::{Instance, Table};
+use super::key_lock::KeyLocks;
+use super::mount::Mount;
+
+/// What a 200 to a write promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Nothing across a power cut.
+    None,
+    /// The bytes of every name that survives are whole.
+    Data,
+    /// Bytes and name survive.
+    Full,
+}
+
+/// How files are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Making {
+    /// What a 200 promises.
+    pub durability: Durability,
+    /// Permission bits of objects.
+    pub file_mode: u32,
+    /// Permission bits of directories.
+    pub directory_mode: u32,
+}
+
+/// What all cores of a server share of the tree.
+pub struct Shared {
+    /// The locks of keys.
+    pub locks: Arc<KeyLocks>,
+    /// This server among those on the tree.
+    pub instance: Instance,
+    mounts: Mutex<HashMap<u64, Arc<Mount>>>,
+    tables: Mutex<HashMap<String, Arc<Table>>>,
+    // Directories that were made and are not yet known durable: while there are some, a write into a directory that it
+    // did not make itself flushes the whole chain up to the bucket.
+    unsettled: AtomicUsize,
+    names_hidden: AtomicU64,
+}
+
+impl Shared {
+    /// The state of a server that starts now.
+    pub fn new(instance: Instance) -> Shared {
+        Shared {
+            locks: Arc::default(),
+            instance,
+            mounts: Mutex::default(),
+            tables: Mutex::default(),
+            unsettled: AtomicUsize::new(0),
+            names_hidden: AtomicU64::new(0),
+        }
+    }
+
+    /// The mount with this identity, when it has been probed.
+    pub fn mount(&self, id: u64) -> Option<Arc<Mount>> {
+        self.mounts.lock().expect("no holder of the lock panics").get(&id).cloned()
+    }
+
+    /// All mounts that have been probed.
+    pub fn mounts(&self) -> Vec<Arc<Mount>> {
+        self.mounts.lock().expect("no holder of the lock panics").values().cloned().collect()
+    }
+
+    /// Adds a probed mount; the first probe of an identity stays.
+    pub fn add_mount(&self, mount: Mount) -> Arc<Mount> {
+        let mut mounts = self.mounts.lock().expect("no holder of the lock panics");
+        mounts.entry(mount.id).or_insert_with(|| Arc::new(mount)).clone()
+    }
+
+    /// The in-flight table of a bucket, when this server has one.
+    pub(super) fn table(&self, bucket_id: &str) -> Option<Arc<Table>> {
+        self.tables.lock().expect("no holder of the lock panics").get(bucket_id).cloned()
+    }
+
+    /// Adds the in-flight table of a bucket.
+    pub(super) fn add_table(&self, bucket_id: &str, table: Table) -> Arc<Table> {
+        let table = Arc::new(table);
+        self.tables.lock().expect("no holder of the lock panics").insert(bucket_id.to_owned(), table.clone());
+        table
+    }
+
+    /// Counts names on disk that are no keys and were left out of a listing.
+    pub fn hide_names(&self, count: u64) {
+        self.names_hidden.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many names were left out of listings.
+    pub fn names_hidden(&self) -> u64 {
+        self.names_hidden.load(Ordering::Relaxed)
+    }
+
+    /// Announces directories that are about to be made.
+    pub fn begin_unsettled(self: &Arc<Self>) -> Unsettled {
+        self.unsettled.fetch_add(1, Ordering::SeqCst);
+        Unsettled(self.clone())
+    }
+
+    /// Whether somebody's new directories may not be durable yet.
+    pub fn has_unsettled(&self) -> bool {
+        self.unsettled.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// New directories of one write; dropping it says that they are durable, or that nobody was promised anything.
+pub struct Unsettled(Arc<Shared>);
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0.unsettled.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The served tree as one core sees it.
+pub struct Tree {
+    /// The root directory, open for reading.
+    pub root: File,
+    /// The mount identity of the root.
+    pub root_mount_id: u64,
+    /// What all cores share.
+    pub shared: Arc<Shared>,
+    /// How files are made.
+    pub making: Making,
+    // This core's descriptors of the in-flight tables, by bucket id.
+    pub(super) table_files: RefCell<HashMap<String, File>>,
+}
+
+/// The server's own directory at the top of a filesystem.
+pub const OWN_DIRECTORY: &std::ffi::CStr = c".ringway";
+
+impl Tree {
+    /// Opens the root for a core. A plain call that may block: at start only.
+    pub fn open(root: &Path, shared: Arc<Shared>, making: Making) -> Result<Rc<Tree>, Errno> {
+        let root = file::open_at_start(root, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        let root_mount_id = stat::stat(&root)?.mount_id;
+        Ok(Rc::new(Tree { root, root_mount_id, shared, making, table_files: RefCell::default() }))
+    }
+
+    /// Opens the server's own directory below `top`, making it when it is missing; mode 0711 lets others pass to what
+    /// they may see.
+    pub async fn own_directory(top: &File) -> Result<File, Errno> {
+        open_or_make(top, OWN_DIRECTORY, 0o711).await
+    }
+
+    /// Probes the root's mount unless that has been done; the first core does it before the server is ready.
+    pub async fn probe_root(&self) -> Result<Arc<Mount>, Errno> {
+        self.probe(&self.root, self.root_mount_id).await
+    }
+
+    pub(super) async fn probe(&self, top: &File, id: u64) -> Result<Arc<Mount>, Errno> {
+        if let Some(mount) = self.shared.mount(id) {
+            return Ok(mount);
+        }
+        let own = Tree::own_directory(top).await?;
+        Ok(self.shared.add_mount(Mount::probe(&own).await?))
+    }
+}
+
+/// Opens a directory for reading, making it when it is missing.
+pub(super) async fn open_or_make(parent: &File, name: &std::ffi::CStr, mode: u32) -> Result<File, Errno> {
+    let me = Identity::SERVER;
+    match file::make_directory(parent, CString::from(name), mode, me).await {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    file::open(parent, CString::from(name), own_directory_opening(), me).await
+}
+
+/// How the server opens directories of its own.
+pub(super) fn own_directory_opening() -> Opening {
+    Opening { flags: libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH }
+}
+
+/// How every path of a request is resolved: below its directory, through no link.
+pub const BENEATH: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_SYMLINKS;
