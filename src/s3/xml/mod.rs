@@ -4,3 +4,12 @@
 
 pub mod reader;
 pub mod writer;
+
+pub mod owner;
+
+pub mod create_bucket;
+pub mod list_buckets;
+pub mod location;
+
+pub mod delete_objects;
+pub mod list_objects;

@@ -4,6 +4,10 @@
 //! It does not check that elements nest; each shape has a golden test for that.
 //! Source: XML 1.0 (fifth edition) 2.2 and 2.4.
 
+use std::fmt::Write;
+
+use crate::http::date::Civil;
+
 /// The namespace of every S3 document but the error.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
@@ -68,6 +72,26 @@ impl Writer {
         let mut digits = [0u8; 20];
         self.text.push_str(decimal(value, &mut digits));
         self.close(name);
+    }
+
+    /// `<name>2009-10-12T17:50:30.000Z</name>`: whole seconds, because every other place shows whole seconds.
+    pub fn time(&mut self, name: &str, unix_s: i64) {
+        let civil = Civil::of_unix(unix_s);
+        let ((year, month, day), (hour, minute, second)) = (civil.date(), civil.time());
+        self.open(name);
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z");
+        self.close(name);
+    }
+
+    /// `<name>true</name>` or `<name>false</name>`
+    pub fn truth(&mut self, name: &str, value: bool) {
+        self.text(name, if value { "true" } else { "false" });
+    }
+
+    /// A value between an open and a close, for a root that holds nothing else.
+    pub fn content(&mut self, value: &str) {
+        escape_into(value, &mut self.text);
     }
 
     /// The finished document.
@@ -166,6 +190,20 @@ mod tests {
         for value in [0, 1, 9, 10, 4096, u64::MAX] {
             let mut digits = [0; 20];
             assert_eq!(decimal(value, &mut digits), value.to_string());
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (unix_s, want) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_255_369_830, "2009-10-12T17:50:30.000Z"),
+            (-1, "1969-12-31T23:59:59.000Z"),
+            (i64::MAX, "9999-12-31T23:59:59.000Z"),
+        ] {
+            let mut xml = Writer { text: String::new() };
+            xml.time("T", unix_s);
+            assert_eq!(xml.finish(), format!("<T>{want}</T>"));
         }
     }
 
