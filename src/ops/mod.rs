@@ -4,3 +4,7 @@
 
 pub mod call;
 pub mod response;
+
+pub mod delete_objects;
+pub mod list_objects;
+pub mod list_objects_v2;
