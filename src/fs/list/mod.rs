@@ -52,3 +52,5 @@ pub struct Page {
     /// The key or common prefix that the next page starts after; none on the last page.
     pub next: Option<String>,
 }
+#[cfg(test)]
+mod tests;
