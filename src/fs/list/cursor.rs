@@ -82,11 +82,14 @@ impl<'a> Cursor<'a> {
         let mut page = Page::default();
         let mut count = 0;
         let mut last = None;
-        while entries_max > 0 {
+        if entries_max == 0 {
+            return Ok(page);
+        }
+        loop {
             // One more than fits, to know whether another page follows.
             let found = self.walk((entries_max + 1 - count).min(OPEN_MAX)).await?;
             if found.is_empty() {
-                break;
+                return Ok(page);
             }
             let shown = together(found.into_iter().map(|found| show(self.tree, found, self.identity))).await;
             for entry in shown {
@@ -103,7 +106,6 @@ impl<'a> Cursor<'a> {
                 }
             }
         }
-        Ok(page)
     }
 
     /// Up to `count_max` of what comes next.

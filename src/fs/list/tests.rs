@@ -1,5 +1,6 @@
 //! Listings of real directories: against a naive model over random keys, and rule by rule.
 //! Each listing runs on a core of its own, on both engines; the ring's half is skipped where io_uring is refused.
+//! What only another identity could show, a file or directory that may not be opened, is shown by a planned fault.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -227,7 +228,7 @@ fn what_is_no_object_is_not_listed() {
     let _socket = std::os::unix::net::UnixListener::bind(bucket.join("socket")).unwrap();
     for name in [&b"not-utf8-\xff"[..], b"control-\x01"] {
         std::fs::write(bucket.join(OsStr::from_bytes(name)), "").unwrap();
-        std::fs::create_dir(bucket.join(OsStr::from_bytes(name).to_owned()).with_extension("dir")).unwrap();
+        std::fs::create_dir(bucket.join(OsStr::from_bytes(name)).with_extension("dir")).unwrap();
     }
     let met = hidden::met();
     check(root.path(), ask("", "", "", 1000), &["a", "d/b", "d/e/c"]);
@@ -340,6 +341,63 @@ fn pages_agree_with_what_the_kernel_says() {
     assert_eq!(object.size_bytes, 5);
     assert_eq!(object.modified_ns, modified.as_nanos() as i64);
     assert_eq!(object.etag.part_count(), Some(1), "no PUT made it, so its tag is no MD5");
+}
+
+/// On tmpfs and btrfs a scan misses a name that is replaced while it goes on; the directory is then read again.
+///
+/// The keys are replaced while the second of several reads is held up by the plan.
+#[test]
+fn a_key_that_is_overwritten_during_the_scan_is_listed() {
+    let Ok(root) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("SKIPPED overwriting during a scan: no tmpfs here");
+        return;
+    };
+    let bucket = root.path().join("bkt");
+    std::fs::create_dir(&bucket).unwrap();
+    // About 3 reads of 64 KiB.
+    let keys: BTreeSet<String> = (0..700).map(|n| format!("{n:03}{}", "x".repeat(200))).collect();
+    for key in &keys {
+        std::fs::write(bucket.join(key), "").unwrap();
+    }
+    for engine in engines() {
+        let (bucket, beside) = (bucket.clone(), root.path().join("beside"));
+        let replaced: Vec<String> = keys.iter().step_by(35).cloned().collect();
+        std::fs::create_dir_all(&beside).unwrap();
+        for key in &replaced {
+            std::fs::write(beside.join(key), "new").unwrap();
+        }
+        let got = on_core(root.path(), engine, move |fixture| async move {
+            let kind = Some(OperationKind::ReadDirectory);
+            let delay = Fault::Delay(std::time::Duration::from_millis(50));
+            fault::install(vec![Rule { kind, nth: Nth::Only(2), fault: delay }]);
+            let (begun, done) = (fault::counted(), std::cell::Cell::new(false));
+            let listing = async {
+                let listed = walk(&fixture, &ask("", "", "", 1000)).await;
+                done.set(true);
+                listed
+            };
+            let overwriting = async {
+                // Open, stat and one read come before the read that is held up.
+                while fault::counted() < begun + 4 && !done.get() {
+                    uring::task::yield_now().await;
+                }
+                // The core waits for this too, so all keys are replaced before the read that is held up.
+                let moved = std::process::Command::new("mv")
+                    .arg("--target-directory")
+                    .arg(&bucket)
+                    .args(replaced.iter().map(|key| beside.join(key)))
+                    .status();
+                assert!(moved.unwrap().success());
+                assert!(!done.get(), "the keys were replaced during the listing");
+                Vec::new()
+            };
+            let both: [std::pin::Pin<Box<dyn Future<Output = Vec<String>>>>; 2] =
+                [Box::pin(listing), Box::pin(overwriting)];
+            crate::fs::together::together(both).await.swap_remove(0)
+        });
+        let missing: Vec<_> = keys.iter().filter(|key| !got.contains(key)).collect();
+        assert!(missing.is_empty(), "{} keys are missing on {engine}", missing.len());
+    }
 }
 
 /// Lists `a`, `d/b`, `d/c` with the Nth open after the bucket's failing.
