@@ -19,3 +19,6 @@ pub mod parents;
 pub mod reader;
 pub mod remove;
 pub mod writer;
+
+pub mod list;
+pub mod together;
