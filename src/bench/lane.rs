@@ -41,6 +41,10 @@ pub struct Shared {
 /// How long a lane waits after it could not connect. Without it a server that is gone would be asked in a tight loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A lane that could not connect so many times in a row ends the run: the server is gone, and a run by count would
+/// otherwise go on for as long as its count is large. Two seconds, with the pause above.
+const CONNECT_FAILURES_MAX: u32 = 20;
+
 /// Opens a connection, ready for small requests.
 pub async fn connect(address: SocketAddr) -> Result<Socket, Errno> {
     let socket = net::connect(address).await?;
@@ -50,7 +54,13 @@ pub async fn connect(address: SocketAddr) -> Result<Socket, Errno> {
 
 /// Makes requests over `socket`, and over those that take its place, until there are no more tickets.
 pub async fn run(shared: &Shared, socket: Socket) {
-    let mut lane = Lane { shared, socket: Some(socket), is_used: false, request: Request::default() };
+    let mut lane = Lane {
+        shared,
+        socket: Some(socket),
+        is_used: false,
+        connect_failures: 0,
+        request: Request::default(),
+    };
     while let Some(index) = shared.tickets.take() {
         let outcome = lane.request(index).await;
         shared.tally.borrow_mut().count(outcome);
@@ -62,6 +72,8 @@ struct Lane<'a> {
     socket: Option<Socket>,
     // Whether the socket has served a request, so that the server may have closed it since.
     is_used: bool,
+    // In a row.
+    connect_failures: u32,
     request: Request,
 }
 
@@ -99,10 +111,15 @@ impl Lane<'_> {
         }
         match connect(self.shared.address).await {
             Ok(socket) => {
+                self.connect_failures = 0;
                 self.shared.tally.borrow_mut().reconnects_count += 1;
                 Ok((socket, false))
             }
             Err(errno) => {
+                self.connect_failures += 1;
+                if self.connect_failures == CONNECT_FAILURES_MAX {
+                    self.shared.tickets.close();
+                }
                 time::sleep(PAUSE).await;
                 Err(errno)
             }

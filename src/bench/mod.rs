@@ -9,6 +9,7 @@ mod run;
 pub use run::{BenchError, run};
 
 pub mod report;
+pub mod tally;
 
 mod phase;
 
@@ -20,7 +21,6 @@ mod body;
 mod request;
 
 mod process_cpu;
-mod tally;
 
 #[cfg(test)]
 mod tests;

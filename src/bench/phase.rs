@@ -111,8 +111,8 @@ impl Tickets {
         }
     }
 
-    /// Ends the phase for all cores.
-    fn close(&self) {
+    /// Ends the phase for all cores: there are no more tickets.
+    pub fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 }

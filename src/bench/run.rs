@@ -64,8 +64,8 @@ impl From<ProcessCpuError> for BenchError {
     }
 }
 
-/// Answers to CreateBucket that mean the bucket is there.
-const BUCKET_IS_THERE: [&str; 2] = ["409 BucketAlreadyOwnedByYou", "409 BucketAlreadyExists"];
+/// Answers to CreateBucket that mean the bucket is there; the last is that of servers that only know directories.
+const BUCKET_IS_THERE: [&str; 3] = ["409 BucketAlreadyOwnedByYou", "409 BucketAlreadyExists", "409"];
 
 /// Carries out a run on cores of its own and waits for its end.
 /// Errors: `BenchError`. Requests that fail are in the report and no error of the run.
@@ -121,10 +121,14 @@ fn prepare(
     if plan.work == Work::Put {
         return Ok(());
     }
+    let objects_count = match plan.extent {
+        Extent::Time { .. } => plan.keys_count,
+        Extent::Count(count) => plan.keys_count.min(count),
+    };
     let objects = Phase {
         plan,
         verb: Verb::Object(Work::Put),
-        extent: Extent::Count(plan.keys_count),
+        extent: Extent::Count(objects_count),
         connections_count: plan.connections_count,
         body: body.clone(),
         address,

@@ -41,6 +41,8 @@ enum Behaviour {
     RefuseEarly,
     /// 503 for every second request.
     Busy,
+    /// As SayClose, and takes no connection after the first five: one to find the address, the bucket's, one a lane.
+    Vanish,
     /// Announces a byte more than it sends.
     CutShort,
 }
@@ -81,8 +83,9 @@ impl TinyServer {
         });
         let server = Arc::new(TinyServer { behaviour, credentials, seen: Mutex::default() });
         let served = server.clone();
+        let connections_max = if behaviour == Behaviour::Vanish { 5 } else { usize::MAX };
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for stream in listener.incoming().flatten().take(connections_max) {
                 let server = served.clone();
                 // A connection that breaks is the client's to notice.
                 std::thread::spawn(move || server.connection(stream));
@@ -150,7 +153,8 @@ impl TinyServer {
             return Ok(After::KeepAlive);
         };
         let closes = is_object && self.behaviour != Behaviour::Serve && self.behaviour != Behaviour::Busy;
-        let said = if self.behaviour == Behaviour::SayClose { "close" } else { "keep-alive" };
+        let says_close = matches!(self.behaviour, Behaviour::SayClose | Behaviour::Vanish);
+        let said = if says_close { "close" } else { "keep-alive" };
         let more = usize::from(is_object && self.behaviour == Behaviour::CutShort);
         let length = content.len() + more;
         let head_text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: {said}\r\n\r\n");
@@ -349,6 +353,14 @@ fn objects_are_put_before_they_are_read() {
 }
 
 #[test]
+fn keys_that_no_request_will_name_are_not_put() {
+    let change = |plan: &mut BenchPlan| (plan.work, plan.extent) = (Work::Get, Extent::Count(4));
+    check(Behaviour::Serve, change, |name, report, seen| {
+        assert_eq!((report.tally.done_count, seen.methods.get("PUT")), (4, Some(&5)), "{name}");
+    });
+}
+
+#[test]
 fn nothing_is_prepared_when_told_so() {
     let change = |plan: &mut BenchPlan| (plan.work, plan.preparation) = (Work::Get, Preparation::Skip);
     check(Behaviour::Serve, change, |name, report, seen| {
@@ -402,6 +414,15 @@ fn errors_are_counted_by_status_and_code() {
 }
 
 #[test]
+fn a_server_that_is_gone_ends_the_run() {
+    let change = |plan: &mut BenchPlan| plan.extent = Extent::Count(1_000_000);
+    check(Behaviour::Vanish, change, |name, report, _| {
+        assert_eq!(report.tally.done_count, 3, "{name}");
+        assert!((20..1000).contains(&report.tally.failed_count()), "{name}: {:?}", failures(report));
+    });
+}
+
+#[test]
 fn a_cut_answer_is_no_answer() {
     let change = |plan: &mut BenchPlan| plan.extent = Extent::Count(5);
     check(Behaviour::CutShort, change, |name, report, _| {
@@ -443,7 +464,7 @@ fn a_run_that_cannot_begin_says_why() {
         (plan.work, plan.region) = (Work::Get, "eu-west-1".to_owned());
         plan.target = format!("http://{address}").parse().expect("a target");
     };
-    assert!(fail(&refused).contains("that are to be read: 403 AccessDenied (1000 times)"));
+    assert!(fail(&refused).contains("that are to be read: 403 AccessDenied (100 times)"));
     let wrong_region = |plan: &mut BenchPlan| {
         refused(plan);
         plan.region = "us-east-1".to_owned();

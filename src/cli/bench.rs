@@ -225,4 +225,16 @@ mod tests {
         check("get --signing v2", Err("expected header"));
         check("get ftp://a", Err("expected http://HOST:PORT"));
     }
+
+    #[test]
+    fn a_run_without_a_server_fails_and_prints_nothing() {
+        // Nobody listens on the port any more once the listener is dropped.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let line = format!("ringway bench put http://{} --signing none", closed.expect("a port"));
+        let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let mut out = Vec::new();
+        let failure = crate::cli::run(&argv, &|_| None, &mut out).expect_err("nobody is there");
+        assert!(matches!(&failure, Failure::Failed(text) if text.contains("cannot connect")), "{failure:?}");
+        assert!(out.is_empty());
+    }
 }
