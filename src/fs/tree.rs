@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat;
 
 use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
@@ -52,6 +53,7 @@ pub struct Shared {
     // Directories that were made and are not yet known durable: while there are some, a write into a directory that it
     // did not make itself flushes the whole chain up to the bucket.
     unsettled: AtomicUsize,
+    names_hidden: AtomicU64,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Shared {
             mounts: Mutex::default(),
             tables: Mutex::default(),
             unsettled: AtomicUsize::new(0),
+            names_hidden: AtomicU64::new(0),
         }
     }
 
@@ -92,6 +95,16 @@ impl Shared {
         let table = Arc::new(table);
         self.tables.lock().expect("no holder of the lock panics").insert(bucket_id.to_owned(), table.clone());
         table
+    }
+
+    /// Counts names on disk that are no keys and were left out of a listing.
+    pub fn hide_names(&self, count: u64) {
+        self.names_hidden.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many names were left out of listings.
+    pub fn names_hidden(&self) -> u64 {
+        self.names_hidden.load(Ordering::Relaxed)
     }
 
     /// Announces directories that are about to be made.
@@ -136,7 +149,7 @@ impl Tree {
     /// Opens the root for a core. A plain call that may block: at start only.
     pub fn open(root: &Path, shared: Arc<Shared>, making: Making) -> Result<Rc<Tree>, Errno> {
         let root = file::open_at_start(root, libc::O_RDONLY | libc::O_DIRECTORY)?;
-        let root_mount_id = file::stat(&root)?.mount_id;
+        let root_mount_id = stat::stat(&root)?.mount_id;
         Ok(Rc::new(Tree { root, root_mount_id, shared, making, table_files: RefCell::default() }))
     }
 

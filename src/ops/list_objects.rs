@@ -11,7 +11,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::names::shortened;
 use crate::s3::query::Query;
 use crate::s3::xml::list_objects::{self, Content, Encoding, Extent, ListObjects, Paging};
-use crate::s3::xml::owner::Owner;
+use crate::s3::xml::writer::Owner;
 
 /// Most entries of a page; who asks for more gets this many.
 pub const KEYS_MAX: u32 = 1000;

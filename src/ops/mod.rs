@@ -5,6 +5,17 @@
 pub mod call;
 pub mod response;
 
+pub mod receive;
+
+pub mod create_bucket;
+pub mod delete_bucket;
+pub mod get_bucket_location;
+pub mod head_bucket;
+pub mod list_buckets;
+
+pub mod delete_object;
 pub mod delete_objects;
+pub mod get_object;
 pub mod list_objects;
 pub mod list_objects_v2;
+pub mod put_object;

@@ -16,21 +16,22 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::affinity;
-use crate::arena::{Arena, BlockSize};
-use crate::blocking::{Pool, PoolDoor};
+use crate::arena::{Arena, Registration};
+use crate::blocking::Pool;
 use crate::engine::{Engine, Name};
 use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::mailbox::{self, Letter, Mailbox};
-use crate::op::content::Registration;
 use crate::ring::Shortage;
 use crate::slot::Slots;
-use crate::task::{self, Tasks};
+use crate::task::{self, PanicEndsProcess, Tasks};
 use crate::time::{self, Moment, Timers};
 
 /// Tasks polled before the kernel is entered again.
 const POLLS_A_TURN: usize = 128;
+/// A turn longer than this is counted: it is what other connections of the core wait.
+const SLOW_TURN_NS: u64 = 10_000_000;
 /// Letters opened before the kernel is entered again.
 const LETTERS_A_TURN: usize = 256;
 /// How long a core waits at its end for operations the kernel will not give back.
@@ -82,6 +83,10 @@ pub struct Counters {
     pub busy_ns: Counter,
     /// The longest time between two entries of the kernel, in nanoseconds.
     pub longest_turn_ns: Counter,
+    /// Turns longer than 10 ms, outside the kernel's wait.
+    pub slow_turns: Counter,
+    /// Times the submission queue was full before the turn's end.
+    pub submissions_full: Counter,
     /// `io_uring_enter` or `epoll_pwait2` calls.
     pub enters: Counter,
     /// Completions taken in from the ring.
@@ -102,10 +107,10 @@ pub struct Counters {
     pub tasks: Counter,
     /// Tasks that ended by a panic.
     pub task_panics: Counter,
-    /// Free small blocks.
-    pub blocks_small_free: Counter,
-    /// Free large blocks.
-    pub blocks_large_free: Counter,
+    /// Memory of the arena's blocks.
+    pub arena_bytes: Counter,
+    /// Memory of the blocks that are free.
+    pub arena_free_bytes: Counter,
     /// Submission queue entries of the ring; zero for the other engine.
     pub ring_entries: Counter,
 }
@@ -113,8 +118,8 @@ pub struct Counters {
 impl Counters {
     pub(crate) fn count_write(&self, registration: Registration, is_direct: bool) {
         let counter = match registration {
-            Registration::Registered if is_direct => &self.writes_fixed_direct,
-            Registration::Registered | Registration::Unregistered => &self.writes_other,
+            Registration::Registered { .. } if is_direct => &self.writes_fixed_direct,
+            Registration::Registered { .. } | Registration::Unregistered => &self.writes_other,
         };
         counter.add(1);
     }
@@ -137,7 +142,7 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) faults: Faults,
-    pub(crate) pool: PoolDoor,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) serial: u16,
@@ -200,7 +205,8 @@ impl Running {
 
     /// Waits until every core's main future has ended.
     ///
-    /// Errors: the number of cores that ended by a panic.
+    /// Errors: the number of cores whose future could not be made because `main` panicked. A panic in a task ends the
+    /// task, any other the process.
     pub fn join(self) -> Result<(), usize> {
         let failed = self.cores.into_iter().filter_map(|core| core.thread.join().err()).count();
         if failed == 0 { Ok(()) } else { Err(failed) }
@@ -218,7 +224,7 @@ pub fn start(
     main: impl Fn(usize) -> Main + Send + Sync + 'static,
 ) -> Result<Running, Errno> {
     let main = Arc::new(main);
-    let pool = Arc::new(Pool::new(settings.pool_threads_max));
+    let pool = Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus));
     let mut running = Running { cores: Vec::new(), notices: Vec::new() };
     let mut begins = Vec::new();
     for (index, cpu) in settings.cpus.iter().enumerate() {
@@ -239,6 +245,7 @@ pub fn start(
                 run(core, main(index));
             } else {
                 mailbox::unregister(core.serial);
+                core.mailbox.close();
             }
         };
         let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work)?;
@@ -256,7 +263,7 @@ pub fn start(
 /// Runs one future on the calling thread as the only core, for tests and tools.
 pub fn block_on(settings: &Settings, main: impl Future<Output = ()> + 'static) -> Result<(), Errno> {
     let cpu = settings.cpus.first().copied().ok_or(Errno::INVAL)?;
-    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max)))?;
+    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus)))?;
     run(core, Box::pin(main));
     Ok(())
 }
@@ -286,7 +293,7 @@ fn open(
         tasks: Tasks::default(),
         timers: RefCell::default(),
         faults: Faults::new(&settings.faults),
-        pool: PoolDoor::new(pool),
+        pool,
         counters,
         serial: mailbox::register(mailbox.clone()),
         mailbox,
@@ -313,6 +320,8 @@ fn tell(index: usize, shortages: &[Shortage]) -> Option<Notice> {
 }
 
 fn run(core: Core, main: Main) {
+    // Dropped last, after the core.
+    let _guard = PanicEndsProcess;
     let core = Rc::new(core);
     CORE.with(|current| *current.borrow_mut() = Some(core.clone()));
     core.engine.start(&core);
@@ -330,12 +339,12 @@ fn run(core: Core, main: Main) {
         turn(&core, Some(deadline));
     }
     mailbox::unregister(core.serial);
+    core.mailbox.close();
+    CORE.with(|current| current.borrow_mut().take());
     if core.slots.in_use() > 0 {
         // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.
         std::mem::forget(core);
-        return;
     }
-    CORE.with(|current| current.borrow_mut().take());
 }
 
 struct EndOfMain;
@@ -354,10 +363,7 @@ fn turn(core: &Core, latest: Option<Moment>) {
         match core.mailbox.take() {
             None => break,
             Some(Letter::Wake(task)) => core.tasks.wake(task),
-            Some(Letter::Completed(token, result)) => {
-                flight::complete(core, token, result);
-                core.pool.hand_over(core);
-            }
+            Some(Letter::Completed(token, result)) => flight::complete(core, token, result),
             Some(Letter::Run(act)) => act(),
         }
     }
@@ -395,14 +401,18 @@ fn account(core: &Core, start: Moment) {
     let counters = &core.counters;
     counters.turns.add(1);
     counters.busy_ns.add(busy);
+    if busy > SLOW_TURN_NS {
+        counters.slow_turns.add(1);
+    }
     if busy > counters.longest_turn_ns.read() {
         counters.longest_turn_ns.set(busy);
     }
     counters.slots_in_use.set(core.slots.in_use() as u64);
     counters.tasks.set(core.tasks.count() as u64);
     counters.task_panics.set(core.tasks.panics());
-    counters.blocks_small_free.set(core.arena.counts(BlockSize::Small).0 as u64);
-    counters.blocks_large_free.set(core.arena.counts(BlockSize::Large).0 as u64);
+    let (free_bytes, bytes) = core.arena.bytes();
+    counters.arena_bytes.set(bytes);
+    counters.arena_free_bytes.set(free_bytes);
     let (pool_busy, pool_queued) = core.pool.load();
     counters.pool_busy.set(pool_busy as u64);
     counters.pool_queued.set(pool_queued as u64);

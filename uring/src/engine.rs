@@ -85,7 +85,7 @@ pub fn choose(choice: Choice) -> Result<(Name, Option<Refusal>), Refusal> {
 
 /// The engine of one core.
 pub(crate) enum Engine {
-    Ring(Ring),
+    Ring(Box<Ring>),
     Threads(Threads),
 }
 
@@ -97,7 +97,7 @@ impl Engine {
         shortages: &mut Vec<Shortage>,
     ) -> Result<Engine, Errno> {
         match name {
-            Name::IoUring => Ring::open(arena, shortages).map(Engine::Ring),
+            Name::IoUring => Ring::open(arena, shortages).map(|ring| Engine::Ring(Box::new(ring))),
             Name::Threads => Threads::open(mailbox).map(Engine::Threads),
         }
     }
@@ -119,7 +119,7 @@ impl Engine {
 
     pub(crate) fn cancel(&self, core: &Core, token: Token) {
         match self {
-            Engine::Ring(ring) => ring.cancel(token),
+            Engine::Ring(ring) => ring.cancel(core, token),
             Engine::Threads(threads) => threads.cancel(core, token),
         }
     }

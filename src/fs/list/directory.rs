@@ -6,8 +6,9 @@
 use std::ffi::CString;
 
 use uring::errno::Errno;
-use uring::file::{self, File, FileKind, Opening, Stat};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat::{self, FileKind, Stat};
 
 use super::Listed;
 use super::hidden::{self, Reason};
@@ -70,8 +71,8 @@ impl Directory {
     /// What the kernel says of it now.
     pub(super) async fn stat(&self) -> Result<Stat, Errno> {
         match self.attributes {
-            Attributes::Local => file::stat(&self.file),
-            Attributes::Remote => file::stat_slow(&self.file).await,
+            Attributes::Local => stat::stat(&self.file),
+            Attributes::Remote => stat::stat_slow(&self.file).await,
         }
     }
 
@@ -115,7 +116,7 @@ impl Directory {
     pub(super) async fn kind_of(&self, name: &str) -> Result<FileKind, Errno> {
         let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
         match file::open(&self.file, c_string(name), opening, self.identity).await {
-            Ok(found) => file::stat_slow(&found).await.map(|stat| stat.kind),
+            Ok(found) => stat::stat_slow(&found).await.map(|stat| stat.kind),
             // A link, a vanished name: nothing that is listed.
             Err(errno) if has_vanished(errno) => Ok(FileKind::Special),
             Err(errno) => Err(errno),

@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 
 use uring::errno::Errno;
-use uring::file::{self, Entry, FileKind, Stat};
+use uring::file::{self, Entry};
+use uring::stat::{FileKind, Stat};
 
 use super::directory::Directory;
 use super::hidden::{self, Reason};

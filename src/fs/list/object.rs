@@ -4,8 +4,9 @@
 //! Source: ListObjectsV2, Contents; openat2(2) O_PATH.
 
 use uring::errno::Errno;
-use uring::file::{self, File, FileKind, Opening};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat::{self, FileKind};
 
 use super::Listed;
 use super::directory::{c_string, has_vanished};
@@ -51,7 +52,7 @@ async fn look_from_outside(
         Err(errno) if has_vanished(errno) || matches!(errno, Errno::ACCES | Errno::PERM) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    let stat = file::stat_slow(&found).await?;
+    let stat = stat::stat_slow(&found).await?;
     if stat.kind != FileKind::Regular {
         return Ok(None);
     }

@@ -2,8 +2,7 @@
 //! Which buckets, in which order, and where a page ends is the operation's business.
 //! Source: ListBuckets, response syntax.
 
-use crate::s3::xml::owner::Owner;
-use crate::s3::xml::writer::Writer;
+use crate::s3::xml::writer::{Owner, Writer};
 
 /// A page of buckets.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub struct Bucket<'a> {
 pub fn write(list: &ListBuckets<'_>) -> String {
     let mut xml = Writer::with_capacity(list.buckets.len().saturating_mul(128).saturating_add(512));
     xml.open_root("ListAllMyBucketsResult");
-    list.owner.write("Owner", &mut xml);
+    xml.owner("Owner", &list.owner);
     xml.open("Buckets");
     for bucket in &list.buckets {
         xml.open("Bucket");

@@ -7,8 +7,7 @@ use std::borrow::Cow;
 
 use crate::http::percent::{self, Slash};
 use crate::s3::etag::ETag;
-use crate::s3::xml::owner::Owner;
-use crate::s3::xml::writer::Writer;
+use crate::s3::xml::writer::{Owner, Writer};
 
 /// How keys are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +141,7 @@ fn write_content(content: &Content<'_>, encoding: Encoding, xml: &mut Writer) {
     xml.text("ETag", &content.etag.quoted());
     xml.number("Size", content.size_bytes);
     if let Some(owner) = content.owner {
-        owner.write("Owner", xml);
+        xml.owner("Owner", &owner);
     }
     xml.text("StorageClass", "STANDARD");
     xml.close("Contents");

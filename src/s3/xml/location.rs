@@ -1,37 +1,28 @@
-//! LocationConstraint, the answer of GetBucketLocation.
-//! The region of the oldest buckets, us-east-1, is written as an empty element: that is how clients know it.
-//! Source: GetBucketLocation, response syntax.
+//! The answer of GetBucketLocation.
+//! `us-east-1` is written as nothing, because that is what AWS answers for it. It knows no region by itself.
+//! Source: Amazon S3 API reference, GetBucketLocation, "Response syntax".
 
 use crate::s3::xml::writer::Writer;
 
-/// The region that S3 shows as none.
+/// The region that the document leaves empty.
 const UNNAMED_REGION: &str = "us-east-1";
 
-/// The document that tells a bucket's region.
+/// The document of a bucket in `region`.
 pub fn write(region: &str) -> String {
     let mut xml = Writer::document();
-    xml.open_root("LocationConstraint");
-    if region != UNNAMED_REGION {
-        xml.content(region);
-    }
-    xml.close("LocationConstraint");
+    xml.root_text("LocationConstraint", if region == UNNAMED_REGION { "" } else { region });
     xml.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(region: &str, want: &str) {
-        let start = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-                     <LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
-        assert_eq!(write(region), format!("{start}{want}</LocationConstraint>"));
-    }
+    use crate::s3::xml::writer::tests::check_document;
 
     #[test]
-    fn regions() {
-        check("us-east-1", "");
-        check("eu-west-1", "eu-west-1");
-        check("a<b", "a&lt;b");
+    fn answers() {
+        let root = "<LocationConstraint xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+        check_document(&write("eu-west-1"), &format!("{root}eu-west-1</LocationConstraint>"));
+        check_document(&write("us-east-1"), &format!("{root}</LocationConstraint>"));
     }
 }

@@ -1,11 +1,9 @@
 //! XML of the S3 API: every shape is written once and read once, one file a shape.
-//! Handlers build values; markup exists nowhere else.
+//! Handlers build values; markup exists nowhere else. The error document is written in s3/error.rs.
 //! Source: Amazon S3 API reference, response and request syntax of each operation.
 
 pub mod reader;
 pub mod writer;
-
-pub mod owner;
 
 pub mod create_bucket;
 pub mod list_buckets;
@@ -13,3 +11,4 @@ pub mod location;
 
 pub mod delete_objects;
 pub mod list_objects;
+pub mod multipart;
