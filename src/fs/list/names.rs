@@ -154,7 +154,7 @@ pub(super) async fn listable<'e>(
         return Ok(None);
     }
     let Some(name) = key::component(&entry.name) else {
-        hidden::note(Reason::NoKey, &directory.key, &entry.name);
+        hidden::note(&directory.shared, Reason::NoKey, &directory.key, &entry.name);
         return Ok(None);
     };
     let kind = match entry.kind {
@@ -167,7 +167,7 @@ pub(super) async fn listable<'e>(
         FileKind::Symlink | FileKind::Special | FileKind::Unknown => return Ok(None),
     };
     if directory.key.len() + name.len() + slash > ObjectKey::BYTES_MAX {
-        hidden::note(Reason::NoKey, &directory.key, &entry.name);
+        hidden::note(&directory.shared, Reason::NoKey, &directory.key, &entry.name);
         return Ok(None);
     }
     Ok(Some((name, kind)))
