@@ -71,8 +71,11 @@ async fn perform(service: &Service, method: &str, query: &[(&str, &str)], docume
     }
 }
 
+/// Method, query and document.
+type Request<'a> = (&'static str, &'a [(&'a str, &'a str)], &'a str);
+
 /// Performs requests on one core over `root`, one after another.
-fn performed(root: &Path, requests: &[(&'static str, &[(&str, &str)], &str)]) -> Vec<String> {
+fn performed(root: &Path, requests: &[Request<'_>]) -> Vec<String> {
     let owned = |query: &[(&str, &str)]| -> Vec<(String, String)> {
         query.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     };
