@@ -19,3 +19,6 @@ pub mod get_object;
 pub mod list_objects;
 pub mod list_objects_v2;
 pub mod put_object;
+
+#[cfg(test)]
+mod listing_tests;
