@@ -19,3 +19,5 @@ pub mod parents;
 pub mod reader;
 pub mod remove;
 pub mod writer;
+
+pub mod multipart;
