@@ -128,7 +128,7 @@ pub fn run(argv: &[OsString], environment: Environment<'_>, out: &mut dyn Write)
         Command::Serve(args) => {
             let config = args.config()?;
             let opened = start::open(config, serve::given_root_key(environment)?).map_err(not_opened)?;
-            Err(Failure::failed(format!("no core can serve {} in this build", opened.config.root.display())))
+serve::run(opened)
         }
         Command::RootKey(command) => root_key::run(command, out),
     }

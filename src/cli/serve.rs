@@ -12,12 +12,24 @@ use zeroize::Zeroizing;
 
 use crate::cli::Failure;
 use crate::cli::layers::Environment;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+
+use uring::fault::Plan;
+
+use crate::server::banner::{self, Session, StoredSecret};
+use crate::server::control::Signals;
+use crate::server::lifecycle::Outcome;
+use crate::server::serve::Server;
+use crate::server::start::Opened;
+use crate::server::{self, log, log_writer};
+use crate::auth::authenticate::RegionRule;
 use crate::server::config::Config;
 use crate::server::log;
 use crate::server::root_key::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::server::setting::{
     Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, FileMode, LogFormat, Region,
-    RegionRule, SettingError, Switch, parse_size_bytes, parse_time_ms,
+    SettingError, Switch, parse_size_bytes, parse_time_ms,
 };
 use crate::server::start::GivenRootKey;
 
@@ -191,6 +203,49 @@ pub fn given_root_key(environment: Environment<'_>) -> Result<GivenRootKey, Fail
         access_key_id: text(ACCESS_KEY_VARIABLE)?,
         secret_access_key: text(SECRET_KEY_VARIABLE)?.map(Zeroizing::new),
     })
+}
+
+/// Serves what was opened until a signal ends it.
+/// Errors: Failed when it does not start, or when what ran was cut or broke.
+pub fn run(opened: Opened) -> Result<(), Failure> {
+    raise_descriptor_limit();
+    let (sink, writer) = log_writer::start(Box::new(std::io::stderr())).map_err(Failure::failed)?;
+    let config = &opened.config;
+    log::start(&config.log_filter, config.log_format, sink.clone()).map_err(usage)?;
+    let (root, state_dir) = (config.root.clone(), config.state_dir.clone());
+    let (region, root_key) = (config.region.as_str().to_owned(), opened.root_key.clone());
+    let ready = move |s3: &[SocketAddr], admin: SocketAddr| {
+        let is_terminal = std::io::stderr().is_terminal();
+        let stored_secret = if is_terminal { StoredSecret::Shown } else { StoredSecret::Withheld };
+        let session = Session {
+            root: &root,
+            state_dir: &state_dir,
+            s3,
+            region: &region,
+            root_key: &root_key,
+            stored_secret,
+        };
+        eprint!("{}", banner::session(&session));
+        // A reader of stdout that is gone does not end the server.
+        let _ = writeln!(std::io::stdout(), "{}", banner::ready_line(s3, admin));
+    };
+    let started = server::serve::start(opened, Plan::default(), Signals::Caught, sink, Box::new(ready));
+    let outcome = started.map(Server::wait);
+    writer.finish();
+    match outcome.map_err(Failure::failed)? {
+        Outcome::Drained => Ok(()),
+        Outcome::Cut => Err(Failure::failed("requests that still ran were cut")),
+        Outcome::Failed => Err(Failure::failed("a core failed; the log says why")),
+    }
+}
+
+/// A connection and the file it serves are two descriptors, so the soft limit of 1,024 that most shells set is few.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where that is refused the server accepts fewer connections at once.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 fn replace<T>(setting: &mut T, given: Option<T>) {

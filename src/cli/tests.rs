@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::auth::authenticate::RegionRule;
 use crate::server::config::Config;
 use crate::server::root_key::RootKey;
-use crate::server::setting::{Cores, Durability, RegionRule, Switch};
+use crate::server::setting::{Cores, Durability, Switch};
 use crate::server::state_dir::StateDir;
 
 fn words(line: &[&str]) -> Vec<OsString> {

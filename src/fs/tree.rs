@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use uring::errno::Errno;
@@ -55,6 +55,7 @@ pub struct Shared {
     // Directories that were made and are not yet known durable: while there are some, a write into a directory that it
     // did not make itself flushes the whole chain up to the bucket.
     unsettled: AtomicUsize,
+    names_hidden: AtomicU64,
 }
 
 impl Shared {
@@ -67,6 +68,7 @@ impl Shared {
             mounts: Mutex::default(),
             tables: Mutex::default(),
             unsettled: AtomicUsize::new(0),
+            names_hidden: AtomicU64::new(0),
         }
     }
 
@@ -96,6 +98,16 @@ impl Shared {
         let table = Arc::new(table);
         self.tables.lock().expect("no holder of the lock panics").insert(bucket_id.to_owned(), table.clone());
         table
+    }
+
+    /// Counts names on disk that are no keys and were left out of a listing.
+    pub fn hide_names(&self, count: u64) {
+        self.names_hidden.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How many names were left out of listings.
+    pub fn names_hidden(&self) -> u64 {
+        self.names_hidden.load(Ordering::Relaxed)
     }
 
     /// Announces directories that are about to be made.

@@ -4,3 +4,15 @@
 
 pub mod call;
 pub mod response;
+
+pub mod receive;
+
+pub mod create_bucket;
+pub mod delete_bucket;
+pub mod get_bucket_location;
+pub mod head_bucket;
+pub mod list_buckets;
+
+pub mod delete_object;
+pub mod get_object;
+pub mod put_object;

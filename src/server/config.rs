@@ -7,9 +7,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
+use crate::auth::authenticate::RegionRule;
 use crate::server::setting::{
     Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, FileMode, LogFormat, Region,
-    RegionRule, SettingError, Switch,
+    SettingError, Switch,
 };
 
 /// Everything `ringway serve` can be told.

@@ -199,6 +199,23 @@ impl CoreMetrics {
         self.error_codes[error_code_index].add(1);
     }
 
+    /// Copies what the engine counts; `names_skipped` are the names on disk that are no keys.
+    pub fn observe(&self, engine: &uring::cores::Counters, names_skipped: u64) {
+        let set = |counter: &Counter, value| counter.0.store(value, Relaxed);
+        set(&self.turns, engine.turns.read());
+        set(&self.slow_turns, engine.slow_turns.read());
+        set(&self.busy_ns, engine.busy_ns.read());
+        set(&self.submissions_full, engine.submissions_full.read());
+        set(&self.panics, engine.task_panics.read());
+        set(&self.names_skipped, names_skipped);
+        self.longest_turn_ns.set(engine.longest_turn_ns.read());
+        self.operations_in_flight.set(engine.slots_in_use.read());
+        self.arena_bytes.set(engine.arena_bytes.read());
+        self.arena_free_bytes.set(engine.arena_free_bytes.read());
+        self.pool_waiting.set(engine.pool_queued.read());
+        self.pool_threads.set(engine.pool_busy.read());
+    }
+
     /// Counts one turn of the core's loop that worked for `busy_ns`, waiting not counted.
     pub fn count_turn(&self, busy_ns: u64) {
         self.turns.add(1);

@@ -22,3 +22,11 @@ pub mod log_writer;
 
 mod admin;
 pub mod control;
+
+pub mod connection;
+pub mod core_main;
+pub mod core_state;
+pub mod dispatch;
+pub mod respond;
+pub mod send;
+pub mod serve;

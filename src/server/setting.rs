@@ -176,15 +176,6 @@ impl FromStr for Access {
     }
 }
 
-/// Whether a signature may name any region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RegionRule {
-    /// Any region in the credential scope is accepted.
-    Any,
-    /// Only the server's own.
-    Strict,
-}
-
 /// The permission bits of a new file.
 /// Shape: octal text, three or four digits; no set-id or sticky bits; the owner may at least read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::affinity;
-use crate::arena::{Arena, BlockSize};
+use crate::arena::Arena;
 use crate::blocking::{Pool, PoolDoor};
 use crate::engine::{Engine, Name};
 use crate::errno::Errno;
@@ -31,6 +31,8 @@ use crate::time::{self, Moment, Timers};
 
 /// Tasks polled before the kernel is entered again.
 const POLLS_A_TURN: usize = 128;
+/// A turn longer than this is counted: it is what other connections of the core wait.
+const SLOW_TURN_NS: u64 = 10_000_000;
 /// Letters opened before the kernel is entered again.
 const LETTERS_A_TURN: usize = 256;
 /// How long a core waits at its end for operations the kernel will not give back.
@@ -82,6 +84,10 @@ pub struct Counters {
     pub busy_ns: Counter,
     /// The longest time between two entries of the kernel, in nanoseconds.
     pub longest_turn_ns: Counter,
+    /// Turns longer than 10 ms, outside the kernel's wait.
+    pub slow_turns: Counter,
+    /// Times the submission queue was full before the turn's end.
+    pub submissions_full: Counter,
     /// `io_uring_enter` or `epoll_pwait2` calls.
     pub enters: Counter,
     /// Completions taken in from the ring.
@@ -102,10 +108,10 @@ pub struct Counters {
     pub tasks: Counter,
     /// Tasks that ended by a panic.
     pub task_panics: Counter,
-    /// Free small blocks.
-    pub blocks_small_free: Counter,
-    /// Free large blocks.
-    pub blocks_large_free: Counter,
+    /// Memory of the arena's blocks.
+    pub arena_bytes: Counter,
+    /// Memory of the blocks that are free.
+    pub arena_free_bytes: Counter,
     /// Submission queue entries of the ring; zero for the other engine.
     pub ring_entries: Counter,
 }
@@ -395,14 +401,18 @@ fn account(core: &Core, start: Moment) {
     let counters = &core.counters;
     counters.turns.add(1);
     counters.busy_ns.add(busy);
+    if busy > SLOW_TURN_NS {
+        counters.slow_turns.add(1);
+    }
     if busy > counters.longest_turn_ns.read() {
         counters.longest_turn_ns.set(busy);
     }
     counters.slots_in_use.set(core.slots.in_use() as u64);
     counters.tasks.set(core.tasks.count() as u64);
     counters.task_panics.set(core.tasks.panics());
-    counters.blocks_small_free.set(core.arena.counts(BlockSize::Small).0 as u64);
-    counters.blocks_large_free.set(core.arena.counts(BlockSize::Large).0 as u64);
+    let (free_bytes, bytes) = core.arena.bytes();
+    counters.arena_bytes.set(bytes);
+    counters.arena_free_bytes.set(free_bytes);
     let (pool_busy, pool_queued) = core.pool.load();
     counters.pool_busy.set(pool_busy as u64);
     counters.pool_queued.set(pool_queued as u64);

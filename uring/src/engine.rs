@@ -119,7 +119,7 @@ impl Engine {
 
     pub(crate) fn cancel(&self, core: &Core, token: Token) {
         match self {
-            Engine::Ring(ring) => ring.cancel(token),
+            Engine::Ring(ring) => ring.cancel(core, token),
             Engine::Threads(threads) => threads.cancel(core, token),
         }
     }

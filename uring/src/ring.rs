@@ -92,7 +92,7 @@ impl Ring {
     pub(crate) fn watch_mailbox(&self, core: &Core) {
         let entry =
             opcode::PollAdd::new(types::Fd(core.mailbox.raw()), libc::POLLIN as u32).multi(true).build();
-        self.push(entry.user_data(MAILBOX));
+        self.push(core, entry.user_data(MAILBOX));
     }
 
     /// Hands a slot's operation to the kernel with the next turn, or to the pool when no opcode serves it.
@@ -108,22 +108,23 @@ impl Ring {
             op.entry(registration).map(|entry| entry.personality(identity.personality()))
         });
         match entry {
-            Some(entry) => self.push(entry.user_data(token.user_data())),
+            Some(entry) => self.push(core, entry.user_data(token.user_data())),
             None => core.pool.run(core, token),
         }
     }
 
     /// Asks the kernel to cancel what it can of a slot's operation.
-    pub(crate) fn cancel(&self, token: Token) {
-        self.push(opcode::AsyncCancel::new(token.user_data()).build().user_data(CANCELLATION));
+    pub(crate) fn cancel(&self, core: &Core, token: Token) {
+        self.push(core, opcode::AsyncCancel::new(token.user_data()).build().user_data(CANCELLATION));
     }
 
-    fn push(&self, entry: squeue::Entry) {
+    fn push(&self, core: &Core, entry: squeue::Entry) {
         let mut ring = self.ring.borrow_mut();
         // SAFETY: whatever the entry points to is owned by an operation in a slot, which stays until its completion.
         if unsafe { ring.submission().push(&entry) }.is_ok() {
             return;
         }
+        core.counters.submissions_full.add(1);
         // The queue is full: the kernel takes all of it, in order, before more is pushed.
         while let Err(error) = ring.submit() {
             assert!(is_passing(&error), "the kernel refused a full submission queue: {error}");

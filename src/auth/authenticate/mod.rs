@@ -43,12 +43,11 @@ pub enum AuthMode {
     Query,
 }
 
-/// A request whose signature was verified.
-// INVARIANT: made by `authenticate` only, so whoever holds one holds a proof.
+/// The proof that a request's signature was verified.
+// INVARIANT: made by `authenticate` only.
 pub struct Authenticated {
     caller: Caller,
     mode: AuthMode,
-    payload: PayloadAuth,
 }
 
 /// What the signature says about the body, and what is left to verify while it is read.
@@ -73,19 +72,9 @@ impl Authenticated {
     pub fn mode(&self) -> AuthMode {
         self.mode
     }
-
-    /// What is known of the body.
-    pub fn payload(&self) -> &PayloadAuth {
-        &self.payload
-    }
-
-    /// Gives the body's part to its reader.
-    pub fn into_payload(self) -> PayloadAuth {
-        self.payload
-    }
 }
 
-/// Finds out who sent a request.
+/// Finds out who sent a request, and what is left to verify of its body.
 ///
 /// Shape: `query` is the parsed query of `head`; `keys` belongs to the calling core.
 /// Units: seconds since 1970.
@@ -99,7 +88,7 @@ pub fn authenticate(
     keys: &mut SigningKeys,
     rules: &Rules,
     now_unix_s: u64,
-) -> Result<Authenticated, S3Error> {
+) -> Result<(Authenticated, PayloadAuth), S3Error> {
     let now_unix_s = i64::try_from(now_unix_s).unwrap_or(i64::MAX);
     let claim = match place_of_claim(head, query)? {
         Place::Nowhere => return Err(S3Error::new(Code::AccessDenied)),
@@ -142,7 +131,7 @@ fn verify(
     claim: &Claim<'_>,
     credentials: &Credentials,
     keys: &mut SigningKeys,
-) -> Result<Authenticated, S3Error> {
+) -> Result<(Authenticated, PayloadAuth), S3Error> {
     let known = credentials.find(claim.credential.access_key_id);
     let (key_id, secret) = match known {
         Some(credential) => (claim.credential.access_key_id, &credential.secret_access_key),
@@ -204,7 +193,7 @@ fn authenticated(
     claim: &Claim<'_>,
     key: &SigningKey,
     seed: &Signature,
-) -> Authenticated {
+) -> (Authenticated, PayloadAuth) {
     let chunks = |trailer| {
         let chain = Chain::new(key, &claim.date, &claim.credential.scope, seed);
         PayloadAuth::Chunks(ChunkSigner::new(chain, trailer))
@@ -216,7 +205,7 @@ fn authenticated(
         PayloadMode::SignedChunksTrailer => chunks(TrailerRule::Signed),
         PayloadMode::UnsignedTrailer => PayloadAuth::UnsignedTrailer,
     };
-    Authenticated { caller: credential.caller.clone(), mode: claim.mode, payload }
+    (Authenticated { caller: credential.caller.clone(), mode: claim.mode }, payload)
 }
 
 /// The error that shows a client what was signed here, so that it can find where it signed otherwise.

@@ -2,4 +2,5 @@
 //! Handlers build values; markup exists nowhere else.
 //! Source: Amazon S3 API reference, response and request syntax of each operation.
 
+pub mod reader;
 pub mod writer;

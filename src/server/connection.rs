@@ -1,0 +1,174 @@
+//! A connection: requests one after another, each of them head, route, authentication, operation, response.
+//!
+//! Between requests it holds a socket and nothing else: the request's own future is made when the first byte is there.
+//! It decides nothing about S3; errors of every step are rendered in one place, `respond`.
+//! Source: RFC 9112 sections 9.3 and 9.6.
+
+use std::rc::Rc;
+
+use uring::errno::Errno;
+use uring::net::{self, Readiness, Socket};
+use uring::time::{self, Moment};
+
+use crate::auth::authenticate::{Authenticated, PayloadAuth, authenticate};
+use crate::http::framing::{Framing, Persistence};
+use crate::http::head::{Parsed, RequestHead};
+use crate::ops::call::Call;
+use crate::ops::receive::{Incoming, Progress};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::headers;
+use crate::s3::route::{self, Route};
+use crate::server::core_state::CoreState;
+use crate::server::dispatch;
+use crate::server::respond::{self, Exchange};
+
+/// Serves a connection until one side ends it.
+pub async fn serve(core: Rc<CoreState>, socket: Socket) {
+    let number = core.connections.add(&socket);
+    let _open = OpenConnection { core: core.clone(), number };
+    core.metrics.connections_accepted.add(1);
+    core.metrics.connections_open.set(core.connections.count() as u64);
+    // Small answers must not wait for the client's delayed acknowledgement.
+    let _ = socket.set_no_delay();
+    let mut received = Vec::new();
+    loop {
+        core.connections.set_idle(number);
+        if received.is_empty() && !first_byte(&core, &socket).await {
+            return;
+        }
+        core.connections.set_busy(number);
+        // Boxed, so that an idle connection does not carry the room of a request.
+        if Box::pin(serve_request(&core, &socket, &mut received)).await == Persistence::Close {
+            return;
+        }
+        if received.is_empty() {
+            received = Vec::new();
+        }
+    }
+}
+
+struct OpenConnection {
+    core: Rc<CoreState>,
+    number: u64,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.core.connections.remove(self.number);
+        self.core.metrics.connections_open.set(self.core.connections.count() as u64);
+    }
+}
+
+/// Waits for a request to begin; false when none comes in time.
+async fn first_byte(core: &CoreState, socket: &Socket) -> bool {
+    let deadline = time::now().after(core.patience.idle);
+    matches!(time::before(deadline, net::ready(socket, Readiness::Readable)).await, Some(Ok(())))
+}
+
+/// One request, from its head to the last byte of its response.
+async fn serve_request(core: &Rc<CoreState>, socket: &Socket, received: &mut Vec<u8>) -> Persistence {
+    let began = time::now();
+    let mut exchange = Exchange::new(core, socket, began);
+    let head = match read_head(core, socket, received, began).await {
+        Ok(Some(head)) => head,
+        // The client has gone without asking anything.
+        Ok(None) => return Persistence::Close,
+        Err(error) => return respond::refuse(exchange, None, error).await,
+    };
+    exchange.now_unix_ns = time::unix_ns();
+    let (framing, route) = match understand(core, &head) {
+        Ok(understood) => understood,
+        Err(error) => return respond::refuse(exchange, Some(&head), error).await,
+    };
+    exchange.route = Some(&route);
+    let (authenticated, auth) = match identify(core, &head, &route, exchange.now_unix_ns) {
+        Ok(authenticated) => authenticated,
+        Err(error) => return respond::answer(exchange, &head, &framing, Err(error), unread(&framing)).await,
+    };
+    exchange.caller = Some(authenticated.caller().clone());
+    let (body, expectation) = (framing.body, framing.expectation);
+    let pace = core.patience.pace;
+    let mut incoming = Incoming::new(&authenticated, auth, socket, received, body, expectation, pace);
+    let call = Call::new(&core.service, &authenticated, &head, &route, exchange.now_unix_ns);
+    let result = match prepare(&call) {
+        Ok(()) => dispatch::run(&call, &framing, &mut incoming).await,
+        Err(error) => Err(error),
+    };
+    exchange.received_bytes = incoming.wire_bytes;
+    let progress = incoming.progress();
+    respond::answer(exchange, &head, &framing, result, progress).await
+}
+
+/// Whether a body that nobody reads stands in the way of the next request.
+fn unread(framing: &Framing) -> Progress {
+    match framing.body {
+        crate::http::framing::BodyLength::Empty | crate::http::framing::BodyLength::Exact(0) => Progress::Ended,
+        crate::http::framing::BodyLength::Exact(_) | crate::http::framing::BodyLength::Chunked => Progress::Open,
+    }
+}
+
+/// Receives until a head is complete; `None` when the client closes before its first byte.
+async fn read_head(
+    core: &CoreState,
+    socket: &Socket,
+    received: &mut Vec<u8>,
+    began: Moment,
+) -> Result<Option<RequestHead>, S3Error> {
+    let deadline = began.after(core.patience.head);
+    loop {
+        if !received.is_empty() {
+            match RequestHead::parse(received)? {
+                Parsed::Complete { head, consumed_bytes } => {
+                    received.drain(..consumed_bytes);
+                    return Ok(Some(head));
+                }
+                Parsed::Partial => {}
+            }
+        }
+        let result = {
+            let mut scratch = core.scratch.borrow_mut();
+            let room = scratch.len().min(RequestHead::BYTES_MAX);
+            net::receive_now(socket, &mut scratch[..room]).inspect(|count| received.extend(&scratch[..*count]))
+        };
+        match result {
+            Ok(0) if received.is_empty() => return Ok(None),
+            Ok(0) => return Err(S3Error::new(Code::BadRequest).with_message("the request head ends early")),
+            Ok(_) => {}
+            Err(Errno::AGAIN) => {
+                match time::before(deadline, net::ready(socket, Readiness::Readable)).await {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) => return Ok(None),
+                    None => return Err(S3Error::new(Code::RequestTimeout)),
+                }
+            }
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+/// What the head alone says: which body follows and which operation is asked for.
+fn understand(core: &CoreState, head: &RequestHead) -> Result<(Framing, Route), S3Error> {
+    let framing = Framing::of(head)?;
+    let route = route::route(head, &core.domains)?;
+    Ok((framing, route))
+}
+
+/// Who asks.
+fn identify(
+    core: &CoreState,
+    head: &RequestHead,
+    route: &Route,
+    now_unix_ns: u64,
+) -> Result<(Authenticated, PayloadAuth), S3Error> {
+    let mut keys = core.signing_keys.borrow_mut();
+    authenticate(head, &route.query, &core.credentials, &mut keys, &core.rules, now_unix_ns / 1_000_000_000)
+}
+
+/// What can be refused once the caller is known, before any operation runs.
+fn prepare(call: &Call<'_>) -> Result<(), S3Error> {
+    if !call.route.operation.is_built() {
+        return Err(call.route.operation.not_implemented());
+    }
+    headers::check_headers(call.head)?;
+    headers::check_expected_bucket_owner(call.head, &call.caller().account_id)
+}

@@ -1,0 +1,270 @@
+//! What one core of the server does from its first turn to its last: make ready, accept, drain, end.
+//!
+//! Source: ARCHITECTURE.md, "Start and stop"; the order of reports is `lifecycle`'s.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use uring::cores;
+use uring::errno::Errno;
+use uring::identity::Identity;
+use uring::net::{Acceptor, Listener};
+use uring::task;
+use uring::time::{self, Sleep};
+
+use crate::auth::authenticate::Rules;
+use crate::auth::credential::Credentials;
+use crate::fs::bucket::{self, Bucket};
+use crate::fs::inflight;
+use crate::fs::tree::{Durability, Making, Shared, Tree};
+use crate::ops::call::Service;
+use crate::server::access_log::AccessLog;
+use crate::server::config::Config;
+use crate::server::connection;
+use crate::server::core_link::{CommandReceiver, CoreCommand, CoreReports};
+use crate::server::core_state::CoreState;
+use crate::server::log_writer::LogSink;
+use crate::server::metrics::CoreMetrics;
+use crate::server::setting;
+
+/// What all cores are given.
+#[derive(Clone)]
+pub struct Given {
+    /// The configuration.
+    pub config: Config,
+    /// What the cores share of the tree.
+    pub shared: Arc<Shared>,
+    /// Who may call.
+    pub credentials: Arc<Credentials>,
+    /// What signatures have to be like.
+    pub rules: Rules,
+    /// Where log lines go.
+    pub log: LogSink,
+}
+
+/// What one core is given for itself.
+pub struct Own {
+    /// Its listeners.
+    pub listeners: Vec<Listener>,
+    /// The control thread's commands, and what wakes the core for them.
+    pub commands: (CommandReceiver, Arc<Wakeup>),
+    /// Its voice.
+    pub reports: CoreReports,
+    /// Its numbers.
+    pub metrics: Arc<CoreMetrics>,
+}
+
+/// Wakes a core for a command; any thread may call it.
+#[derive(Default)]
+pub struct Wakeup(Mutex<Option<Waker>>);
+
+impl Wakeup {
+    /// Wakes whoever waits.
+    pub fn wake(&self) {
+        if let Some(waker) = self.0.lock().expect("no holder of the lock panics").take() {
+            waker.wake();
+        }
+    }
+
+    fn set(&self, waker: &Waker) {
+        *self.0.lock().expect("no holder of the lock panics") = Some(waker.clone());
+    }
+}
+
+/// How often numbers are copied and log lines handed over.
+const TICK: Duration = Duration::from_millis(250);
+/// How long accepting rests after an error such as EMFILE.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How long a core waits for the first one to probe the filesystem.
+const PROBE_WAIT: Duration = Duration::from_millis(2);
+
+/// Runs a core.
+pub async fn run(given: Given, own: Own) {
+    let Own { listeners, commands, reports, metrics } = own;
+    let tree = match make_ready(&given).await {
+        Ok(tree) => tree,
+        Err(error) => {
+            tracing::error!("the root cannot be served: {error}");
+            // Dropped without a last word, `reports` says that the core failed.
+            return;
+        }
+    };
+    let service = Service { tree, region: given.config.region.as_str().to_owned() };
+    let access_log = (given.config.access_log == setting::Switch::On)
+        .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
+    let Given { config, credentials, rules, .. } = given;
+    let core = CoreState::new(service, credentials, rules, &config, metrics, access_log);
+    let limit = (config.limits.connections_max as usize).div_ceil(cores_count(&config)).max(1);
+    task::spawn(tick(core.clone()));
+    let acceptors = listeners.into_iter().map(Acceptor::new).collect::<Result<Vec<_>, Errno>>();
+    let acceptors = match acceptors {
+        Ok(acceptors) => acceptors,
+        Err(error) => return tracing::error!("a listener cannot be used: {error}"),
+    };
+    reports.ready();
+    let mut gate = Gate { core: core.clone(), acceptors, limit, rest: None };
+    let mut command = next_command(&commands, Some(&mut gate)).await;
+    drop(gate);
+    if command == CoreCommand::Drain {
+        core.connections.drain();
+        command = drained_or_stopped(&core, &commands, &reports).await;
+    }
+    assert!(command == CoreCommand::Stop, "a core is told to drain once");
+    if let Some(log) = &core.access_log {
+        log.borrow_mut().flush();
+    }
+    observe(&core);
+    reports.ended();
+}
+
+fn cores_count(config: &Config) -> usize {
+    match &config.cores {
+        setting::Cores::Auto => uring::affinity::allowed().map_or(1, |cpus| cpus.len()),
+        setting::Cores::Count(count) => *count,
+        setting::Cores::List(list) => list.len(),
+    }
+}
+
+/// Opens the tree; the first core also probes it and cleans up after servers that are gone.
+async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
+    let config = &given.config;
+    let durability = match config.durability {
+        setting::Durability::None => Durability::None,
+        setting::Durability::Data => Durability::Data,
+        setting::Durability::Full => Durability::Full,
+    };
+    let (file_mode, directory_mode) = (config.file_mode.bits(), config.dir_mode.bits());
+    let making = Making { durability, file_mode, directory_mode };
+    let tree = Tree::open(&config.root, given.shared.clone(), making)?;
+    if cores::index() > 0 {
+        while given.shared.mount(tree.root_mount_id).is_none() {
+            time::sleep(PROBE_WAIT).await;
+        }
+        return Ok(tree);
+    }
+    let mount = tree.probe_root().await?;
+    tracing::info!(root = %config.root.display(), "{mount}");
+    if durability == Durability::Full && !mount.syncs_directories {
+        tracing::error!("--durability full is refused here: this filesystem cannot flush directories; use data or none");
+        return Err(Errno::NOTSUP);
+    }
+    if !mount.keeps_attributes {
+        tracing::warn!("this filesystem keeps no extended attributes: ETags are synthetic, metadata is not stored");
+    }
+    sweep(&tree).await;
+    Ok(tree)
+}
+
+async fn sweep(tree: &Tree) {
+    let Ok(buckets) = bucket::list(tree).await else { return };
+    for listed in buckets {
+        let Ok(bucket) = Bucket::open(tree, &listed.name, Identity::SERVER).await else { continue };
+        match inflight::sweep(tree, &bucket).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(bucket = listed.name.as_str(), removed, "temporary names removed"),
+            Err(error) => tracing::warn!(bucket = listed.name.as_str(), "sweep failed: {error}"),
+        }
+    }
+}
+
+/// Accepts connections up to the core's limit.
+struct Gate {
+    core: Rc<CoreState>,
+    acceptors: Vec<Acceptor>,
+    limit: usize,
+    // Set after an error, until accepting is tried again.
+    rest: Option<Sleep>,
+}
+
+impl Gate {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Some(rest) = &mut self.rest {
+            if pin!(rest).poll(context).is_pending() {
+                return;
+            }
+            self.rest = None;
+        }
+        for acceptor in &mut self.acceptors {
+            loop {
+                if self.core.connections.count() >= self.limit {
+                    acceptor.pause();
+                    self.core.connections.wake_on_close(context.waker());
+                    break;
+                }
+                match pin!(acceptor.accept()).poll(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(socket)) => task::spawn(connection::serve(self.core.clone(), socket)),
+                    Poll::Ready(Err(error)) => {
+                        tracing::warn!("accepting rests for a moment: {error}");
+                        let mut rest = time::sleep(ACCEPT_REST);
+                        let _ = pin!(&mut rest).poll(context);
+                        self.rest = Some(rest);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a command, accepting meanwhile while there is a gate.
+async fn next_command(commands: &(CommandReceiver, Arc<Wakeup>), mut gate: Option<&mut Gate>) -> CoreCommand {
+    std::future::poll_fn(|context| {
+        // First the waker, then the look: a command between the two wakes again.
+        commands.1.set(context.waker());
+        if let Some(command) = commands.0.try_receive() {
+            return Poll::Ready(command);
+        }
+        if let Some(gate) = gate.as_deref_mut() {
+            gate.poll(context);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Waits until no connection is left and says so, then for the command to stop, which may come first.
+async fn drained_or_stopped(
+    core: &CoreState,
+    commands: &(CommandReceiver, Arc<Wakeup>),
+    reports: &CoreReports,
+) -> CoreCommand {
+    let command = std::future::poll_fn(|context| {
+        commands.1.set(context.waker());
+        if let Some(command) = commands.0.try_receive() {
+            return Poll::Ready(Some(command));
+        }
+        if core.connections.count() == 0 {
+            return Poll::Ready(None);
+        }
+        core.connections.wake_on_close(context.waker());
+        Poll::Pending
+    })
+    .await;
+    match command {
+        Some(command) => command,
+        None => {
+            reports.drained();
+            next_command(commands, None).await
+        }
+    }
+}
+
+/// Copies numbers and hands log lines over, as long as the core lives.
+async fn tick(core: Rc<CoreState>) {
+    loop {
+        time::sleep(TICK).await;
+        if let Some(log) = &core.access_log {
+            log.borrow_mut().flush();
+        }
+        observe(&core);
+    }
+}
+
+fn observe(core: &CoreState) {
+    core.metrics.observe(&cores::counters(), core.service.tree.shared.names_hidden());
+}

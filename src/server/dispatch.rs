@@ -1,0 +1,47 @@
+//! From a built operation to its function; which ones read a document, and how long it may be.
+//!
+//! The match has an arm for every operation that `is_built` names; the others never come here.
+//! Source: ARCHITECTURE.md, "Limits".
+
+use crate::http::framing::Framing;
+use crate::ops;
+use crate::ops::call::Call;
+use crate::ops::receive::{self, Incoming};
+use crate::ops::response::Response;
+use crate::s3::error::S3Error;
+use crate::s3::operation::Operation;
+use crate::s3::payload::{Payload, Purpose};
+
+/// The longest configuration document. Source: S3-wide limit of 1 MiB in ARCHITECTURE.md.
+const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// 1,000 keys of 1,024 bytes, escaped, are over a megabyte.
+const DELETE_OBJECTS_BYTES_MAX: usize = 2 << 20;
+/// 10,000 parts with their checksums are 1.66 MB.
+const COMPLETE_BYTES_MAX: usize = 4 << 20;
+
+/// Runs the operation of a call.
+pub async fn run(
+    call: &Call<'_>,
+    framing: &Framing,
+    incoming: &mut Incoming<'_>,
+) -> Result<Response, S3Error> {
+    let document = async |incoming: &mut Incoming<'_>, purpose: Purpose, bytes_max: usize| {
+        let payload = Payload::of(call.head, framing.body, purpose)?;
+        receive::receive_document(incoming, &payload, bytes_max).await
+    };
+    match call.route.operation {
+        Operation::ListBuckets => ops::list_buckets::list_buckets(call).await,
+        Operation::CreateBucket => {
+            let document = document(incoming, Purpose::Document, DOCUMENT_BYTES_MAX).await?;
+            ops::create_bucket::create_bucket(call, &document).await
+        }
+        Operation::HeadBucket => ops::head_bucket::head_bucket(call).await,
+        Operation::DeleteBucket => ops::delete_bucket::delete_bucket(call).await,
+        Operation::GetBucketLocation => ops::get_bucket_location::get_bucket_location(call).await,
+        Operation::PutObject => ops::put_object::put_object(call, framing.body, incoming).await,
+        Operation::GetObject => ops::get_object::get_object(call).await,
+        Operation::HeadObject => ops::get_object::head_object(call).await,
+        Operation::DeleteObject => ops::delete_object::delete_object(call).await,
+        other => Err(other.not_implemented()),
+    }
+}

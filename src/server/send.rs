@@ -1,0 +1,273 @@
+//! Sending bytes: slices, and ranges of files by the cheapest way there is for them.
+//!
+//! A small resident file goes out with its head in one call. A large one goes by `sendfile` as far as its pages are
+//! resident; what is not is read through the engine into blocks, so that no core waits for a disk. A file that shrinks
+//! under way ends the connection: it is never padded.
+//! Source: sendfile(2), cachestat(2), preadv2(2) RWF_NOWAIT.
+
+use std::io::IoSlice;
+
+use uring::arena::{self, BlockMut, BlockSize};
+use uring::errno::Errno;
+use uring::file;
+use uring::net::{self, Following, Mode, Readiness, Socket};
+use uring::time::{self, Moment};
+
+use crate::fs::mount::Attributes;
+use crate::ops::receive::Pace;
+use crate::ops::response::FileBody;
+use crate::server::core_state::{CoreState, SCRATCH_BYTES};
+
+/// How sending has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything was given to the kernel.
+    Whole,
+    /// The connection is of no more use.
+    Broken,
+}
+
+/// One `sendfile` call: large enough to cost nothing a byte, small enough that other connections get their turn.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// Watches that a client takes what it is sent.
+struct Watch {
+    pace: Pace,
+    since: Moment,
+    bytes: u64,
+}
+
+impl Watch {
+    fn new(pace: Pace) -> Watch {
+        Watch { pace, since: time::now(), bytes: 0 }
+    }
+
+    /// Waits for room in the socket; broken when the client is too slow or gone.
+    async fn room(&mut self, socket: &Socket) -> End {
+        let deadline = self.since.after(self.pace.window);
+        loop {
+            match time::before(deadline, net::ready(socket, Readiness::Writable)).await {
+                Some(Ok(())) => return End::Whole,
+                Some(Err(_)) => return End::Broken,
+                None => {}
+            }
+            let elapsed_ms = time::now().since(self.since).as_millis();
+            if u128::from(self.bytes) * 1000 < u128::from(self.pace.bytes_per_s_min) * elapsed_ms {
+                return End::Broken;
+            }
+            self.since = time::now();
+            self.bytes = 0;
+        }
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        if time::now().since(self.since) > self.pace.window && self.bytes > 0 {
+            self.since = time::now();
+            self.bytes = 0;
+        }
+    }
+}
+
+/// Sends slices whole.
+pub async fn all(socket: &Socket, slices: &[IoSlice<'_>], pace: Pace) -> End {
+    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+    match net::send_now(socket, slices, Following::Nothing) {
+        Ok(sent) if sent == total => return End::Whole,
+        Ok(sent) => rest(socket, slices, sent, Following::Nothing, &mut Watch::new(pace)).await,
+        Err(Errno::AGAIN) => rest(socket, slices, 0, Following::Nothing, &mut Watch::new(pace)).await,
+        Err(_) => End::Broken,
+    }
+}
+
+/// Sends what is left of slices after `sent` bytes of them.
+async fn rest(
+    socket: &Socket,
+    slices: &[IoSlice<'_>],
+    mut sent: usize,
+    following: Following,
+    watch: &mut Watch,
+) -> End {
+    for slice in slices {
+        if sent >= slice.len() {
+            sent -= slice.len();
+            continue;
+        }
+        let mut left = &slice[sent..];
+        sent = 0;
+        while !left.is_empty() {
+            match net::send_now(socket, &[IoSlice::new(left)], following) {
+                Ok(count) => {
+                    watch.moved(count);
+                    left = &left[count..];
+                }
+                Err(Errno::AGAIN) if watch.room(socket).await == End::Whole => {}
+                Err(_) => return End::Broken,
+            }
+        }
+    }
+    End::Whole
+}
+
+/// Sends a response head and a range of a file; returns the body's bytes given to the kernel.
+pub async fn file(core: &CoreState, socket: &Socket, head: &[u8], body: FileBody, pace: Pace) -> (End, u64) {
+    let is_small = body.length_bytes <= SCRATCH_BYTES as u64;
+    if is_small && body.attributes == Attributes::Local {
+        if let Some(end) = with_head(core, socket, head, &body, pace).await {
+            return end;
+        }
+    }
+    let mut watch = Watch::new(pace);
+    if !head.is_empty() && rest(socket, &[IoSlice::new(head)], 0, Following::More, &mut watch).await == End::Broken {
+        return (End::Broken, 0);
+    }
+    let mut transfer = Transfer { socket, body: &body, sent: 0, watch };
+    let end = transfer.run().await;
+    (end, transfer.sent)
+}
+
+/// Sends head and body in one call when the body is resident; `None` when nothing was sent.
+async fn with_head(
+    core: &CoreState,
+    socket: &Socket,
+    head: &[u8],
+    body: &FileBody,
+    pace: Pace,
+) -> Option<(End, u64)> {
+    let length = body.length_bytes as usize;
+    let unsent = {
+        let mut scratch = core.scratch.borrow_mut();
+        let bytes = &mut scratch[..length];
+        if length > 0 && file::read_resident(&body.file, bytes, body.offset_bytes) != Ok(length) {
+            return None;
+        }
+        let sent = match net::send_now(socket, &[IoSlice::new(head), IoSlice::new(bytes)], Following::Nothing) {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN) => 0,
+            Err(_) => return Some((End::Broken, 0)),
+        };
+        if sent == head.len() + length {
+            return Some((End::Whole, length as u64));
+        }
+        // The scratch memory must not be held across a wait, so what the socket had no room for is copied.
+        head.iter().chain(bytes.iter()).skip(sent).copied().collect::<Vec<u8>>()
+    };
+    let end = rest(socket, &[IoSlice::new(&unsent)], 0, Following::Nothing, &mut Watch::new(pace)).await;
+    Some((end, length as u64))
+}
+
+/// The transfer of one range of a file.
+struct Transfer<'a> {
+    socket: &'a Socket,
+    body: &'a FileBody,
+    sent: u64,
+    watch: Watch,
+}
+
+/// How the next piece goes out.
+enum Way {
+    /// By `sendfile`, this many bytes.
+    Resident(u64),
+    /// Through a block.
+    Copied,
+}
+
+impl Transfer<'_> {
+    fn left(&self) -> u64 {
+        self.body.length_bytes - self.sent
+    }
+
+    async fn run(&mut self) -> End {
+        // `sendfile` has no flag against waiting, so the socket's mode says it for the length of the body.
+        if self.socket.set_mode(Mode::NonBlocking).is_err() {
+            return End::Broken;
+        }
+        let end = self.pieces().await;
+        if self.socket.set_mode(Mode::Blocking).is_err() {
+            return End::Broken;
+        }
+        end
+    }
+
+    async fn pieces(&mut self) -> End {
+        while self.left() > 0 {
+            let end = match self.way() {
+                Way::Resident(bytes) => self.send_resident(bytes).await,
+                Way::Copied => self.send_copied().await,
+            };
+            if end == End::Broken {
+                return End::Broken;
+            }
+        }
+        End::Whole
+    }
+
+    fn way(&self) -> Way {
+        let wanted = self.left().min(PIECE_BYTES);
+        if self.body.attributes != Attributes::Local {
+            return Way::Copied;
+        }
+        let offset = self.body.offset_bytes + self.sent;
+        match file::resident_bytes(&self.body.file, offset, wanted) {
+            // The count is of whole pages, the range may begin and end inside one.
+            Ok(bytes) if bytes >= wanted => Way::Resident(wanted),
+            Ok(_) | Err(_) => Way::Copied,
+        }
+    }
+
+    async fn send_resident(&mut self, bytes: u64) -> End {
+        let mut left = bytes;
+        while left > 0 {
+            let offset = self.body.offset_bytes + self.sent;
+            match net::send_file_now(self.socket, &self.body.file, offset, left as usize) {
+                // The file has shrunk.
+                Ok(0) => return End::Broken,
+                Ok(count) => {
+                    self.sent += count as u64;
+                    left -= count as u64;
+                    self.watch.moved(count);
+                }
+                Err(Errno::AGAIN) => {
+                    if self.watch.room(self.socket).await == End::Broken {
+                        return End::Broken;
+                    }
+                    // Pages may have gone while the socket was full.
+                    return End::Whole;
+                }
+                Err(_) => return End::Broken,
+            }
+        }
+        // Other connections of the core get their turn between pieces.
+        uring::task::yield_now().await;
+        End::Whole
+    }
+
+    /// Reads ahead through the engine and sends; with two blocks the next read runs while one is sent.
+    async fn send_copied(&mut self) -> End {
+        let Some(block) = self.block().await else { return End::Broken };
+        let wanted = self.left().min(block.len() as u64) as usize;
+        let offset = self.body.offset_bytes + self.sent;
+        let (result, block) = file::read_at(&self.body.file, block, 0..wanted, offset).await;
+        match result {
+            Ok(0) | Err(_) => End::Broken,
+            Ok(count) => {
+                let bytes = &block[..count as usize];
+                let end = rest(self.socket, &[IoSlice::new(bytes)], 0, Following::Nothing, &mut self.watch).await;
+                self.sent += u64::from(count);
+                end
+            }
+        }
+    }
+
+    async fn block(&mut self) -> Option<BlockMut> {
+        // A client that does not read must not hold a block: there is room in the socket before one is taken.
+        if self.watch.room(self.socket).await == End::Broken {
+            return None;
+        }
+        let size = if self.left() > BlockSize::Small.bytes() as u64 { BlockSize::Large } else { BlockSize::Small };
+        if let Some(mut blocks) = arena::try_acquire(size, 1) {
+            return blocks.pop();
+        }
+        arena::acquire(BlockSize::Small, 1).await.pop()
+    }
+}
