@@ -5,6 +5,7 @@
 //! bounded steps. Nothing here gives it its name: that is `commit`. A dropped writer leaves nothing.
 //! Source: open(2) O_TMPFILE and O_DIRECT, fallocate(2); DESIGN rules as written down in ARCHITECTURE.md.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 
@@ -178,12 +179,28 @@ pub enum Extent {
     SlotTo(u64),
 }
 
+/// Writes that were under way when their writer was dropped, for whoever must know that they are over.
+#[derive(Default)]
+pub struct Unfinished(RefCell<Vec<Writing>>);
+
+impl Unfinished {
+    /// Waits for all of them without minding how they end.
+    pub async fn settle(&self) {
+        let writes = std::mem::take(&mut *self.0.borrow_mut());
+        for writing in writes {
+            let _ = writing.finish().await;
+        }
+    }
+}
+
 /// Fills a file in order.
 pub struct Writer<'a> {
     mount: &'a Mount,
     file: &'a File,
     identity: Identity,
     extent: Extent,
+    // Where writes go that are under way at the drop; without it they end unseen.
+    unfinished: Option<&'a Unfinished>,
     // Where the body ends, as far as it was announced.
     announced_end: Option<u64>,
     // Where the next block goes.
@@ -197,7 +214,7 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Starts at the beginning of a staged file.
     pub fn new(mount: &'a Mount, staged: &'a Staged, announced_bytes: Option<u64>) -> Writer<'a> {
-        Writer::at(mount, staged.file(), (0, Extent::Whole), staged.identity, announced_bytes)
+        Writer::at(mount, staged.file(), (0, Extent::Whole), staged.identity, announced_bytes, None)
     }
 
     /// Starts at an offset of a file that is already open.
@@ -207,12 +224,14 @@ impl<'a> Writer<'a> {
         (offset, extent): (u64, Extent),
         identity: Identity,
         announced_bytes: Option<u64>,
+        unfinished: Option<&'a Unfinished>,
     ) -> Writer<'a> {
         Writer {
             mount,
             file,
             identity,
             extent,
+            unfinished,
             // A body that is small finds out by itself whether there is room.
             announced_end: announced_bytes
                 .filter(|announced| *announced >= DIRECT_BYTES_MIN)
@@ -346,11 +365,12 @@ impl<'a> Writer<'a> {
         }
         Ok(end)
     }
+}
 
-    /// Waits for all writes without minding how they end, so that no block is in use any more.
-    pub async fn abandon(mut self) {
-        while let Some(part) = self.under_way.pop_front() {
-            let _ = part.writing.finish().await;
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if let Some(unfinished) = self.unfinished {
+            unfinished.0.borrow_mut().extend(self.under_way.drain(..).map(|part| part.writing));
         }
     }
 }

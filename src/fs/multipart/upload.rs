@@ -85,7 +85,7 @@ pub async fn create(target: &Target<'_>, record: &UploadRecord) -> Result<Upload
         Ok(Born::Here) => tree.shared.uploads.open(&id),
         Ok(Born::Nowhere) => {}
         Err(error) => {
-            remove(tree, &store, &id).await;
+            let _ = remove(tree, &store, &id).await;
             return Err(error);
         }
     }
@@ -199,16 +199,25 @@ pub(super) async fn read_own_file(directory: &File, name: &CStr) -> Result<Optio
 /// How often a directory is listed again that somebody puts files into while it is emptied.
 const REMOVE_TRIES: usize = 8;
 
-/// Takes an upload away, its record first; what cannot be removed now is swept at start.
-pub(super) async fn remove(tree: &Tree, store: &File, id: &UploadId) {
+/// Takes an upload away, its record first; what cannot be removed behind that is swept at start.
+///
+/// Errors: the record could not be removed, and nothing was.
+pub(super) async fn remove(tree: &Tree, store: &File, id: &UploadId) -> Result<(), Errno> {
     let me = Identity::SERVER;
     let name = directory_name(id);
     for _ in 0..REMOVE_TRIES {
         // A descriptor of its own each time: its position moves.
-        let Ok(directory) = file::open(store, name.clone(), own_directory_opening(), me).await else { return };
-        let unlinked = file::unlink(&directory, CString::from(record::UPLOAD), 0, me).await;
-        if unlinked.is_ok() && tree.making.durability == Durability::Full {
-            let _ = file::sync(&directory, Sync::Everything).await;
+        let directory = match file::open(store, name.clone(), own_directory_opening(), me).await {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match file::unlink(&directory, CString::from(record::UPLOAD), 0, me).await {
+            Ok(()) if tree.making.durability == Durability::Full => {
+                let _ = file::sync(&directory, Sync::Everything).await;
+            }
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
         }
         while let Ok(entries) = file::read_directory(&directory).await {
             if entries.is_empty() {
@@ -226,7 +235,8 @@ pub(super) async fn remove(tree: &Tree, store: &File, id: &UploadId) {
         }
         match file::unlink(store, name.clone(), libc::AT_REMOVEDIR, me).await {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-            Ok(()) | Err(_) => return,
+            Ok(()) | Err(_) => return Ok(()),
         }
     }
+    Ok(())
 }
