@@ -52,7 +52,14 @@ pub(super) async fn is_published(
     let directory = &destination.bucket.directory;
     let kind = destination.path.kind();
     let object = reader::open_below(&destination.tree, directory, path, kind, destination.identity).await;
-    let Ok(object) = object else { return Ok(false) };
+    let object = match object {
+        Ok(object) => object,
+        // What the caller may not read is not what he has just put there.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP | Errno::ACCES | Errno::PERM) => {
+            return Ok(false);
+        }
+        Err(errno) => return Err(s3_error(Doing::Find, errno)),
+    };
     if object.stat.links < 2 || object.etag() != made.etag {
         return Ok(false);
     }
