@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = std::env::args_os().collect();
-    match ringway::cli::run(&argv, &|name| std::env::var_os(name), &mut std::io::stdout().lock()) {
+    match ringway::cli::run(&argv, &|name| std::env::var_os(name), &mut std::io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

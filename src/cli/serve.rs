@@ -13,7 +13,6 @@ use zeroize::Zeroizing;
 use crate::cli::Failure;
 use crate::cli::layers::Environment;
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 
 use uring::fault::Plan;
 
@@ -25,7 +24,6 @@ use crate::server::start::Opened;
 use crate::server::{self, log, log_writer};
 use crate::auth::authenticate::RegionRule;
 use crate::server::config::Config;
-use crate::server::log;
 use crate::server::root_key::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::server::setting::{
     Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, FileMode, LogFormat, Region,

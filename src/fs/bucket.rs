@@ -8,8 +8,9 @@ use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 use uring::errno::Errno;
-use uring::file::{self, Entry, File, FileKind, Opening, Stat, Sync};
+use uring::file::{self, Entry, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::stat::{self, FileKind, Stat};
 
 use super::failure::{Doing, s3_error};
 use super::mount::Mount;
@@ -63,7 +64,7 @@ impl Bucket {
     pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
         let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
-        let stat = file::stat(&directory).map_err(failed)?;
+        let stat = stat::stat(&directory).map_err(failed)?;
         let mount = match tree.shared.mount(stat.mount_id) {
             Some(mount) => mount,
             None => tree
@@ -238,7 +239,7 @@ pub async fn list(tree: &Tree) -> Result<Vec<Listed>, S3Error> {
             let Ok(directory) = file::open(&root, c_name(&name), OPEN_PATH, Identity::SERVER).await else {
                 continue;
             };
-            let stat = file::stat(&directory).map_err(failed)?;
+            let stat = stat::stat(&directory).map_err(failed)?;
             let created_ns = if stat.born_ns > 0 { stat.born_ns } else { stat.modified_ns };
             buckets.push(Listed { name, created_ns });
         }

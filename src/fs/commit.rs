@@ -8,8 +8,9 @@
 use std::ffi::{CStr, CString};
 
 use uring::errno::Errno;
-use uring::file::{self, File, FileKind, Opening, Sync};
+use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::stat::{self, FileKind};
 
 use super::bucket::{Bucket, readable};
 use super::failure::{Doing, s3_error};
@@ -106,7 +107,7 @@ impl Target<'_> {
         let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
         match file::open(&self.bucket.directory, path, opening, self.identity).await {
             Ok(found) => {
-                let stat = file::stat_slow(&found).await.map_err(|errno| s3_error(Doing::Find, errno))?;
+                let stat = stat::stat_slow(&found).await.map_err(|errno| s3_error(Doing::Find, errno))?;
                 match (self.path.kind(), stat.kind) {
                     // A directory that is there becomes the object.
                     (KeyKind::Directory, FileKind::Directory) => Ok(Current::Missing),
@@ -141,7 +142,7 @@ pub async fn commit(
     condition: &WriteCondition,
 ) -> Result<Committed, S3Error> {
     target.check_writable()?;
-    let stat = file::stat_slow(staged.file()).await.map_err(|errno| s3_error(Doing::Write, errno))?;
+    let stat = stat::stat_slow(staged.file()).await.map_err(|errno| s3_error(Doing::Write, errno))?;
     let encoded = metadata.encode(KeyKind::File, stat.size_bytes, stat.modified_ns);
     if target.bucket.mount.keeps_attributes {
         write_attributes(staged.file(), encoded, target.identity).await?;
@@ -156,7 +157,7 @@ pub async fn commit(
 }
 
 /// The ETag a reader will see where no attribute can be kept.
-fn synthetic(stat: &file::Stat) -> ETag {
+fn synthetic(stat: &stat::Stat) -> ETag {
     super::metadata::view::synthetic_etag(&super::metadata::view::FileState {
         kind: KeyKind::File,
         inode: stat.inode,
@@ -266,7 +267,7 @@ async fn publish(
 async fn is_replaceable(directory: &File, leaf: &CStr, identity: Identity) -> Result<bool, Errno> {
     let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     match file::open(directory, CString::from(leaf), opening, identity).await {
-        Ok(found) => Ok(file::stat_slow(&found).await?.kind == FileKind::Regular),
+        Ok(found) => Ok(stat::stat_slow(&found).await?.kind == FileKind::Regular),
         Err(Errno::NOENT) => Ok(true),
         Err(Errno::LOOP) => Ok(false),
         Err(error) => Err(error),
@@ -417,7 +418,7 @@ pub async fn commit_directory(
     }
     let encoded = metadata.encode(KeyKind::Directory, 0, 0);
     write_attributes(&opened, encoded, target.identity).await?;
-    let stat = file::stat_slow(&opened).await.map_err(failed)?;
+    let stat = stat::stat_slow(&opened).await.map_err(failed)?;
     settle(target, place).await?;
     Ok(Committed { etag: metadata.etag, size_bytes: 0, modified_ns: stat.modified_ns })
 }

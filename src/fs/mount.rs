@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::stat;
 
 use super::commit;
 use super::inflight;
@@ -92,8 +93,8 @@ impl Mount {
     ///
     /// Errors: the first failure that would make serving the mount meaningless.
     pub async fn probe(directory: &File) -> Result<Mount, Errno> {
-        let stat = file::stat_slow(directory).await?;
-        let filesystem = Filesystem::of(file::space(directory)?.magic);
+        let stat = stat::stat_slow(directory).await?;
+        let filesystem = Filesystem::of(stat::space(directory)?.magic);
         let mut mount = Mount {
             id: stat.mount_id,
             filesystem,
@@ -117,7 +118,7 @@ impl Mount {
         let me = Identity::SERVER;
         self.keeps_attributes =
             file::set_attribute(file, c"user.s3", Box::from([0; 64]), 0, me).await.is_ok();
-        let align = file::stat_slow(file).await.map_or(0, |stat| stat.direct_align_bytes);
+        let align = stat::stat_slow(file).await.map_or(0, |stat| stat.direct_align_bytes);
         self.takes_direct.store((1..=4096).contains(&align), Ordering::Relaxed);
     }
 

@@ -7,8 +7,9 @@
 use std::ffi::CString;
 
 use uring::errno::Errno;
-use uring::file::{self, File, FileKind, Opening, Stat};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat::{self, FileKind, Stat};
 
 use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};
@@ -106,8 +107,8 @@ fn default_attributes(tree: &Tree) -> Attributes {
 
 async fn read_stat(file: &File, attributes: Attributes) -> Result<Stat, Errno> {
     match attributes {
-        Attributes::Local => file::stat(file),
-        Attributes::Remote => file::stat_slow(file).await,
+        Attributes::Local => stat::stat(file),
+        Attributes::Remote => stat::stat_slow(file).await,
     }
 }
 

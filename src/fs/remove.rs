@@ -6,7 +6,8 @@
 use std::ffi::CString;
 
 use uring::errno::Errno;
-use uring::file::{self, FileKind, Opening};
+use uring::file::{self, Opening};
+use uring::stat::{self, FileKind};
 
 use super::bucket::readable;
 use super::commit::{self, Target};
@@ -77,7 +78,7 @@ async fn remove_file(target: &Target<'_>) -> Result<Removed, S3Error> {
     let leaf = CString::from(target.path.leaf());
     let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     let kind = match file::open(&directory, leaf.clone(), opening, target.identity).await {
-        Ok(found) => file::stat_slow(&found).await.map_err(failed)?.kind,
+        Ok(found) => stat::stat_slow(&found).await.map_err(failed)?.kind,
         Err(Errno::NOENT | Errno::LOOP) => return Ok(Removed::Nothing),
         Err(errno) => return Err(failed(errno)),
     };

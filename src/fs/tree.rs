@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat;
 
 use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
@@ -152,7 +153,7 @@ impl Tree {
     /// Opens the root for a core. A plain call that may block: at start only.
     pub fn open(root: &Path, shared: Arc<Shared>, making: Making) -> Result<Rc<Tree>, Errno> {
         let root = file::open_at_start(root, libc::O_RDONLY | libc::O_DIRECTORY)?;
-        let root_mount_id = file::stat(&root)?.mount_id;
+        let root_mount_id = stat::stat(&root)?.mount_id;
         Ok(Rc::new(Tree { root, root_mount_id, shared, making, table_files: RefCell::default() }))
     }
 

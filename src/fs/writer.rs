@@ -14,6 +14,7 @@ use uring::errno::Errno;
 use uring::file::{self, File, Opening, Writing};
 use uring::identity::Identity;
 use uring::task;
+use uring::stat;
 
 use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};
@@ -120,7 +121,7 @@ pub async fn stage(
 
 /// Whether a directory has been removed while it was open.
 pub(super) fn is_gone(directory: &File) -> bool {
-    file::stat(directory).is_ok_and(|stat| stat.links == 0)
+    stat::stat(directory).is_ok_and(|stat| stat.links == 0)
 }
 
 async fn stage_in(
@@ -331,7 +332,7 @@ impl<'a> Writer<'a> {
         let wanted = announced_end.saturating_sub(self.reserved_to).next_multiple_of(ALIGNMENT as u64);
         let step = wanted.clamp(length, RESERVE_STEP_BYTES.max(length));
         let failed = |errno| s3_error(Doing::Write, errno);
-        let space = file::space(self.file).map_err(failed)?;
+        let space = stat::space(self.file).map_err(failed)?;
         if space.available_bytes < step.saturating_add(RESERVE_KEEP_BYTES) && space.available_bytes < wanted {
             return Err(failed(Errno::NOSPC));
         }
@@ -389,7 +390,7 @@ pub fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Er
     if announced_bytes < DIRECT_BYTES_MIN {
         return Ok(());
     }
-    let space = file::space(&bucket.directory).map_err(|errno| s3_error(Doing::Write, errno))?;
+    let space = stat::space(&bucket.directory).map_err(|errno| s3_error(Doing::Write, errno))?;
     if announced_bytes > space.available_bytes {
         return Err(s3_error(Doing::Write, Errno::NOSPC));
     }

@@ -11,7 +11,6 @@ pub mod create_bucket;
 pub mod delete_bucket;
 pub mod get_bucket_location;
 pub mod head_bucket;
-pub mod list_buckets;
 
 pub mod delete_object;
 pub mod get_object;

@@ -30,7 +30,6 @@ pub async fn run(
         receive::receive_document(incoming, &payload, bytes_max).await
     };
     match call.route.operation {
-        Operation::ListBuckets => ops::list_buckets::list_buckets(call).await,
         Operation::CreateBucket => {
             let document = document(incoming, Purpose::Document, DOCUMENT_BYTES_MAX).await?;
             ops::create_bucket::create_bucket(call, &document).await

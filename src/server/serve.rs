@@ -111,7 +111,7 @@ pub fn start(
     let engine = choose_engine(config)?;
     let cpus = choose_cpus(&config.cores)?;
     let listeners = listen(config, cpus.len())?;
-    let s3 = listeners.first().map(|own| own.iter().map(Listener::address).collect()).unwrap_or_default();
+    let s3: Vec<SocketAddr> = listeners.first().map(|own| own.iter().map(Listener::address).collect()).unwrap_or_default();
     let admin = TcpListener::bind(config.admin_listen).map_err(ServeError::Control)?;
     let admin_address = admin.local_addr().map_err(ServeError::Control)?;
     let labels = labels();
@@ -153,7 +153,7 @@ pub fn start(
         drain_deadline_ms: config.limits.drain_deadline_ms,
         signals,
         on_ready: {
-            let s3: Vec<SocketAddr> = s3.clone();
+            let s3 = s3.clone();
             Box::new(move || on_ready(&s3, admin_address))
         },
     };

@@ -7,6 +7,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -32,7 +33,7 @@ pub struct Opened {
     /// Held until the server ends.
     pub state_dir: StateDir,
     /// Root's pair.
-    pub root_key: RootKey,
+    pub root_key: Arc<RootKey>,
 }
 
 /// Why a server does not start.
@@ -76,7 +77,7 @@ pub fn open(mut config: Config, given: GivenRootKey) -> Result<Opened, StartErro
         Some(key) => key,
         None => RootKey::open(&state_dir).map_err(StartError::RootKey)?,
     };
-    Ok(Opened { config, state_dir, root_key })
+    Ok(Opened { config, state_dir, root_key: Arc::new(root_key) })
 }
 
 fn make_and_resolve(path: &Path, mode: u32) -> Result<PathBuf, StartError> {

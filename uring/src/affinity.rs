@@ -23,13 +23,20 @@ pub fn allowed() -> Result<Vec<usize>, Errno> {
 
 /// Pins the calling thread to one CPU.
 pub fn pin(cpu: usize) -> Result<(), Errno> {
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(Errno::INVAL);
-    }
+    confine(&[cpu])
+}
+
+/// Lets the calling thread run on `cpus` and no other.
+pub(crate) fn confine(cpus: &[usize]) -> Result<(), Errno> {
     // SAFETY: a cpu_set_t is an array of integers, for which zero is a valid value.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the number is below CPU_SETSIZE.
-    unsafe { libc::CPU_SET(cpu, &mut set) };
+    for cpu in cpus {
+        if *cpu >= libc::CPU_SETSIZE as usize {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: the number is below CPU_SETSIZE.
+        unsafe { libc::CPU_SET(*cpu, &mut set) };
+    }
     // SAFETY: `set` is valid for its own size; zero means the calling thread.
     let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
     if result < 0 { Err(Errno::last()) } else { Ok(()) }

@@ -1,5 +1,5 @@
-//! The buffer arena of a core: one mapping of 4 KiB-aligned blocks in two sizes, registered with the ring as one
-//! buffer.
+//! The buffer arena of a core: one mapping of 4 KiB-aligned blocks in two sizes, registered with the ring in
+//! pieces of 1 GiB.
 //!
 //! A block is unique while it is filled (`BlockMut`), then frozen (`Block`, a reference count of the core). Blocks
 //! never leave their core. A body acquires all it needs at once, so nobody waits for blocks while holding one.
@@ -17,6 +17,24 @@ use std::task::{Context, Poll, Waker};
 use crate::cores;
 use crate::errno::Errno;
 use crate::fault::Poison;
+
+/// Whether the core's arena is registered with its ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registration {
+    /// `READ_FIXED` and `WRITE_FIXED` may be used.
+    Registered {
+        /// The address of the arena's first byte.
+        first: usize,
+    },
+    /// RLIMIT_MEMLOCK refused, or there is no ring.
+    Unregistered,
+}
+
+/// The number of the registered buffer that an address of the arena lies in.
+pub(crate) fn buffer_of(address: *const u8, first: usize) -> u16 {
+    let buffer = (address.addr() - first) / PIECE_BYTES;
+    u16::try_from(buffer).expect("an arena has fewer than 65,536 pieces")
+}
 
 /// The two sizes of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +62,12 @@ pub const ALIGNMENT: usize = 4096;
 
 const _: () = assert!(BlockSize::Small.bytes().is_multiple_of(ALIGNMENT));
 const _: () = assert!(BlockSize::Large.bytes().is_multiple_of(BlockSize::Small.bytes()));
+
+/// The most the kernel registers as one buffer (EFAULT beyond, `SZ_1G` in its `io_buffer_validate`); no block lies
+/// across a multiple of it.
+const PIECE_BYTES: usize = 1 << 30;
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(BlockSize::Large.bytes()));
 
 /// The share of the arena that is cut into small blocks, as a divisor.
 const SMALL_SHARE: usize = 4;
@@ -98,9 +122,19 @@ impl Arena {
         Ok(arena)
     }
 
-    /// The whole arena as the kernel wants it for registration.
-    pub(crate) fn iovec(&self) -> libc::iovec {
-        libc::iovec { iov_base: self.base.as_ptr().cast(), iov_len: self.bytes }
+    /// The whole arena in the pieces the kernel wants it in for registration.
+    pub(crate) fn pieces(&self) -> Vec<libc::iovec> {
+        let piece = |start: usize| {
+            // SAFETY: the start is below the length of the mapping that begins at `base`.
+            let first = unsafe { self.base.add(start) };
+            libc::iovec { iov_base: first.as_ptr().cast(), iov_len: PIECE_BYTES.min(self.bytes - start) }
+        };
+        (0..self.bytes).step_by(PIECE_BYTES).map(piece).collect()
+    }
+
+    /// The arena as operations on its blocks need to know it once it is registered.
+    pub(crate) fn registered(&self) -> Registration {
+        Registration::Registered { first: self.base.addr().get() }
     }
 
     fn pool(&self, size: BlockSize) -> &Pool {
@@ -113,7 +147,9 @@ impl Arena {
     /// Bytes of the free blocks, and of all.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let sizes = [BlockSize::Small, BlockSize::Large];
-        let sum = |count: fn(&Pool) -> usize| sizes.map(|size| count(self.pool(size)) * size.bytes()).iter().sum::<usize>();
+        let sum = |count: fn(&Pool) -> usize| {
+            sizes.map(|size| count(self.pool(size)) * size.bytes()).iter().sum::<usize>()
+        };
         (sum(|pool| pool.free.borrow().len()) as u64, sum(|pool| pool.total) as u64)
     }
 
@@ -127,6 +163,11 @@ impl Arena {
     }
 
     fn take_back(&self, pointer: NonNull<u8>, size: BlockSize) {
+        let offset = pointer.addr().get().wrapping_sub(self.base.addr().get());
+        if offset >= self.bytes {
+            // A block of an earlier core of this thread, whose arena stays mapped for it.
+            return;
+        }
         if self.poison == Poison::On {
             // SAFETY: the block came back from its last owner, so nobody else refers to its bytes.
             unsafe { std::ptr::write_bytes(pointer.as_ptr(), PATTERN, size.bytes()) };
@@ -139,7 +180,13 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours; the core drops its ring and tasks before its arena, so nothing refers to it.
+        let is_lent = |pool: &Pool| pool.free.borrow().len() < pool.total;
+        if is_lent(&self.small) || is_lent(&self.large) {
+            // Somebody outside of the core's tasks keeps a block and may still look at it: the mapping stays for good.
+            return;
+        }
+        // SAFETY: the mapping is ours, all its blocks are home, and the core drops its ring before its arena, so
+        // neither the kernel nor a block refers to it.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
     }
 }
@@ -155,23 +202,26 @@ impl Pool {
 
     /// Gives blocks to those who wait, in order, as far as they reach.
     fn serve(&self) {
-        let mut waiting = self.waiting.borrow_mut();
-        while let Some(first) = waiting.front() {
-            let mut free = self.free.borrow_mut();
-            if first.abandoned.get() {
-                waiting.pop_front();
-                continue;
-            }
-            if free.len() < first.count {
-                return;
-            }
-            let keep = free.len() - first.count;
-            first.granted.borrow_mut().extend(free.drain(keep..));
-            if let Some(waker) = first.waker.borrow_mut().take() {
+        while let Some(first) = self.grant_first() {
+            // Nothing is borrowed when the waker runs: whose it is and what it does is not known here.
+            let waker = first.waker.take();
+            if let Some(waker) = waker {
                 waker.wake();
             }
+        }
+    }
+
+    /// Takes the first who waits out of the queue with what it waited for, if there is enough.
+    fn grant_first(&self) -> Option<Rc<Waiting>> {
+        let mut waiting = self.waiting.borrow_mut();
+        while waiting.front().is_some_and(|first| first.abandoned.get()) {
             waiting.pop_front();
         }
+        let mut free = self.free.borrow_mut();
+        let keep = free.len().checked_sub(waiting.front()?.count)?;
+        let first = waiting.pop_front()?;
+        first.granted.borrow_mut().extend(free.drain(keep..));
+        Some(first)
     }
 }
 
@@ -197,8 +247,8 @@ impl Deref for BlockMut {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the pointer is to `size` bytes of the arena, initialised by mmap, owned by this block; the arena
-        // outlives every block because a core drops its tasks and slots before it.
+        // SAFETY: the pointer is to `size` bytes of the arena, initialised by mmap, owned by this block; an arena is
+        // not unmapped while one of its blocks is lent.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.size.bytes()) }
     }
 }
@@ -214,8 +264,8 @@ impl DerefMut for BlockMut {
 impl Drop for BlockMut {
     fn drop(&mut self) {
         let (pointer, size) = (self.pointer, self.size);
-        let returned = cores::try_with(|core| core.arena.take_back(pointer, size));
-        debug_assert!(returned.is_some() || std::thread::panicking(), "a block was dropped outside its core");
+        // After the end of its core nobody takes a block back, and its arena stays mapped.
+        cores::try_with(|core| core.arena.take_back(pointer, size));
     }
 }
 
@@ -307,9 +357,11 @@ impl Drop for Acquire {
         let granted = std::mem::take(&mut *waiting.granted.borrow_mut());
         let size = self.size;
         cores::try_with(|core| {
-            let pool = core.arena.pool(size);
-            pool.free.borrow_mut().extend(granted);
-            pool.serve();
+            for pointer in granted {
+                core.arena.take_back(pointer, size);
+            }
+            // Those behind an abandoned request may be served without a block coming back.
+            core.arena.pool(size).serve();
         });
     }
 }

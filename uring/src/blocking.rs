@@ -1,24 +1,21 @@
 //! The blocking pool: a bounded number of threads that run operations as plain system calls.
 //!
 //! One pool serves all cores of a start. A job is a slot: the thread runs the operation where it stands and sends the
-//! result to the core's mailbox. Threads are started on demand and live as long as the pool. When the queue is full a
-//! core keeps its jobs and hands them over as results come back. It decides nothing about which operations need it.
+//! result to the core's mailbox. Threads are started on demand and live as long as the pool.
+//! It decides nothing about which operations need it.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 
+use crate::affinity;
 use crate::cores::Core;
 use crate::mailbox::{Letter, Mailbox};
 use crate::op::Op;
 use crate::slot::Token;
-
-/// Jobs that may wait in the queue; more stay with their core.
-const QUEUE_MAX: usize = 1024;
+use crate::task::PanicEndsProcess;
 
 struct Job {
     op: *mut Option<Op>,
@@ -39,24 +36,47 @@ enum Message {
 
 /// The pool all cores of a start share.
 pub(crate) struct Pool {
+    // INVARIANT: every job is a slot in use, so the table of slots bounds the queue. A bound of the queue's own would
+    // leave a core with a job refused because of another core's, and nothing to tell it when there is room.
     sender: Sender<Message>,
     receiver: Receiver<Message>,
     threads_max: usize,
+    // The CPUs of all cores: a thread would inherit the one of the core that happens to start it.
+    cpus: Arc<[usize]>,
     started: AtomicUsize,
     busy: Arc<AtomicUsize>,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Pool {
-    pub(crate) fn new(threads_max: usize) -> Pool {
-        let (sender, receiver) = bounded(QUEUE_MAX);
+    pub(crate) fn new(threads_max: usize, cpus: &[usize]) -> Pool {
+        let (sender, receiver) = unbounded();
+        // Without a thread nothing here would ever complete.
+        let threads_max = threads_max.max(1);
         let busy = Arc::new(AtomicUsize::new(0));
-        Pool { sender, receiver, threads_max, started: AtomicUsize::new(0), busy, handles: Mutex::default() }
+        Pool {
+            sender,
+            receiver,
+            threads_max,
+            cpus: cpus.into(),
+            started: AtomicUsize::new(0),
+            busy,
+            handles: Mutex::default(),
+        }
     }
 
     /// Threads that are running an operation, and jobs that wait for one.
     pub(crate) fn load(&self) -> (usize, usize) {
         (self.busy.load(Ordering::Relaxed), self.sender.len())
+    }
+
+    /// Runs a slot's operation on a thread of the pool.
+    pub(crate) fn run(&self, core: &Core, token: Token) {
+        let job = Job { op: core.slots.address(token.index), token, mailbox: core.mailbox.clone() };
+        let sent = self.sender.send(Message::Run(job));
+        assert!(sent.is_ok(), "the pool keeps a receiver of its own");
+        core.counters.pool_jobs.add(1);
+        self.start_thread_if_needed();
     }
 
     fn start_thread_if_needed(&self) {
@@ -70,8 +90,11 @@ impl Pool {
         if handles.len() >= self.threads_max {
             return;
         }
-        let (receiver, busy) = (self.receiver.clone(), self.busy.clone());
+        let (receiver, busy, cpus) = (self.receiver.clone(), self.busy.clone(), self.cpus.clone());
         let work = move || {
+            let _guard = PanicEndsProcess;
+            // Where the CPUs are refused the core runs unpinned too, and has said so.
+            let _ = affinity::confine(&cpus);
             while let Ok(Message::Run(job)) = receiver.recv() {
                 busy.fetch_add(1, Ordering::Relaxed);
                 run(job);
@@ -94,8 +117,8 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let handles = std::mem::take(&mut *self.handles.lock().expect("no holder of the lock panics"));
         for _ in &handles {
-            // A thread that a hung filesystem holds never takes its message; the queue has room for all others.
-            let _ = self.sender.try_send(Message::End);
+            // A thread that a hung filesystem holds never takes its message.
+            let _ = self.sender.send(Message::End);
         }
         // The threads are not joined: one that hangs in the kernel must not keep the process from ending.
         drop(handles);
@@ -111,45 +134,4 @@ fn run(job: Job) {
         result = op.call();
     }
     job.mailbox.post(Letter::Completed(job.token, result));
-}
-
-/// A core's side of the pool: the jobs that found the queue full.
-pub(crate) struct PoolDoor {
-    pool: Arc<Pool>,
-    backlog: RefCell<VecDeque<Token>>,
-}
-
-impl PoolDoor {
-    pub(crate) fn new(pool: Arc<Pool>) -> PoolDoor {
-        PoolDoor { pool, backlog: RefCell::default() }
-    }
-
-    /// Runs a slot's operation on a thread of the pool.
-    pub(crate) fn run(&self, core: &Core, token: Token) {
-        self.backlog.borrow_mut().push_back(token);
-        self.hand_over(core);
-    }
-
-    /// Hands over jobs that wait with the core, as far as the queue has room.
-    pub(crate) fn hand_over(&self, core: &Core) {
-        let mut backlog = self.backlog.borrow_mut();
-        while let Some(token) = backlog.front().copied() {
-            let job = Job { op: core.slots.address(token.index), token, mailbox: core.mailbox.clone() };
-            match self.pool.sender.try_send(Message::Run(job)) {
-                Ok(()) => {
-                    backlog.pop_front();
-                    core.counters.pool_jobs.add(1);
-                    self.pool.start_thread_if_needed();
-                }
-                Err(TrySendError::Full(_)) => return,
-                Err(TrySendError::Disconnected(_)) => unreachable!("the pool keeps a receiver of its own"),
-            }
-        }
-    }
-
-    /// Threads that are running an operation, and jobs that wait for one, this core's backlog included.
-    pub(crate) fn load(&self) -> (usize, usize) {
-        let (busy, queued) = self.pool.load();
-        (busy, queued + self.backlog.borrow().len())
-    }
 }

@@ -16,17 +16,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::affinity;
-use crate::arena::Arena;
-use crate::blocking::{Pool, PoolDoor};
+use crate::arena::{Arena, Registration};
+use crate::blocking::Pool;
 use crate::engine::{Engine, Name};
 use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::mailbox::{self, Letter, Mailbox};
-use crate::op::content::Registration;
 use crate::ring::Shortage;
 use crate::slot::Slots;
-use crate::task::{self, Tasks};
+use crate::task::{self, PanicEndsProcess, Tasks};
 use crate::time::{self, Moment, Timers};
 
 /// Tasks polled before the kernel is entered again.
@@ -119,8 +118,8 @@ pub struct Counters {
 impl Counters {
     pub(crate) fn count_write(&self, registration: Registration, is_direct: bool) {
         let counter = match registration {
-            Registration::Registered if is_direct => &self.writes_fixed_direct,
-            Registration::Registered | Registration::Unregistered => &self.writes_other,
+            Registration::Registered { .. } if is_direct => &self.writes_fixed_direct,
+            Registration::Registered { .. } | Registration::Unregistered => &self.writes_other,
         };
         counter.add(1);
     }
@@ -143,7 +142,7 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) faults: Faults,
-    pub(crate) pool: PoolDoor,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) serial: u16,
@@ -206,7 +205,8 @@ impl Running {
 
     /// Waits until every core's main future has ended.
     ///
-    /// Errors: the number of cores that ended by a panic.
+    /// Errors: the number of cores whose future could not be made because `main` panicked. A panic in a task ends the
+    /// task, any other the process.
     pub fn join(self) -> Result<(), usize> {
         let failed = self.cores.into_iter().filter_map(|core| core.thread.join().err()).count();
         if failed == 0 { Ok(()) } else { Err(failed) }
@@ -224,7 +224,7 @@ pub fn start(
     main: impl Fn(usize) -> Main + Send + Sync + 'static,
 ) -> Result<Running, Errno> {
     let main = Arc::new(main);
-    let pool = Arc::new(Pool::new(settings.pool_threads_max));
+    let pool = Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus));
     let mut running = Running { cores: Vec::new(), notices: Vec::new() };
     let mut begins = Vec::new();
     for (index, cpu) in settings.cpus.iter().enumerate() {
@@ -245,6 +245,7 @@ pub fn start(
                 run(core, main(index));
             } else {
                 mailbox::unregister(core.serial);
+                core.mailbox.close();
             }
         };
         let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work)?;
@@ -262,7 +263,7 @@ pub fn start(
 /// Runs one future on the calling thread as the only core, for tests and tools.
 pub fn block_on(settings: &Settings, main: impl Future<Output = ()> + 'static) -> Result<(), Errno> {
     let cpu = settings.cpus.first().copied().ok_or(Errno::INVAL)?;
-    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max)))?;
+    let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus)))?;
     run(core, Box::pin(main));
     Ok(())
 }
@@ -292,7 +293,7 @@ fn open(
         tasks: Tasks::default(),
         timers: RefCell::default(),
         faults: Faults::new(&settings.faults),
-        pool: PoolDoor::new(pool),
+        pool,
         counters,
         serial: mailbox::register(mailbox.clone()),
         mailbox,
@@ -319,6 +320,8 @@ fn tell(index: usize, shortages: &[Shortage]) -> Option<Notice> {
 }
 
 fn run(core: Core, main: Main) {
+    // Dropped last, after the core.
+    let _guard = PanicEndsProcess;
     let core = Rc::new(core);
     CORE.with(|current| *current.borrow_mut() = Some(core.clone()));
     core.engine.start(&core);
@@ -336,12 +339,12 @@ fn run(core: Core, main: Main) {
         turn(&core, Some(deadline));
     }
     mailbox::unregister(core.serial);
+    core.mailbox.close();
+    CORE.with(|current| current.borrow_mut().take());
     if core.slots.in_use() > 0 {
         // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.
         std::mem::forget(core);
-        return;
     }
-    CORE.with(|current| current.borrow_mut().take());
 }
 
 struct EndOfMain;
@@ -360,10 +363,7 @@ fn turn(core: &Core, latest: Option<Moment>) {
         match core.mailbox.take() {
             None => break,
             Some(Letter::Wake(task)) => core.tasks.wake(task),
-            Some(Letter::Completed(token, result)) => {
-                flight::complete(core, token, result);
-                core.pool.hand_over(core);
-            }
+            Some(Letter::Completed(token, result)) => flight::complete(core, token, result),
             Some(Letter::Run(act)) => act(),
         }
     }

@@ -85,7 +85,7 @@ pub fn choose(choice: Choice) -> Result<(Name, Option<Refusal>), Refusal> {
 
 /// The engine of one core.
 pub(crate) enum Engine {
-    Ring(Ring),
+    Ring(Box<Ring>),
     Threads(Threads),
 }
 
@@ -97,7 +97,7 @@ impl Engine {
         shortages: &mut Vec<Shortage>,
     ) -> Result<Engine, Errno> {
         match name {
-            Name::IoUring => Ring::open(arena, shortages).map(Engine::Ring),
+            Name::IoUring => Ring::open(arena, shortages).map(|ring| Engine::Ring(Box::new(ring))),
             Name::Threads => Threads::open(mailbox).map(Engine::Threads),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::errno::Errno;
 use crate::op::Kind;
+use crate::slot::Token;
 
 pub use crate::op::Kind as OperationKind;
 
@@ -71,6 +72,8 @@ pub(crate) struct Faults {
     counts: RefCell<[u64; Kind::COUNT]>,
     total: Cell<u64>,
     counting: Cell<bool>,
+    // Operations that a delay keeps from the engine, which therefore cannot cancel them.
+    held: RefCell<Vec<Token>>,
 }
 
 impl Faults {
@@ -113,6 +116,18 @@ impl Faults {
             kill_self();
         }
         Some(rule.fault)
+    }
+
+    /// Notes that a delay keeps an operation from the engine.
+    pub(crate) fn hold(&self, token: Token) {
+        self.held.borrow_mut().push(token);
+    }
+
+    /// Ends the delay of an operation; false when it is not delayed, or not any more.
+    pub(crate) fn let_go(&self, token: Token) -> bool {
+        let mut held = self.held.borrow_mut();
+        let place = held.iter().position(|other| *other == token);
+        place.map(|place| held.swap_remove(place)).is_some()
     }
 
     /// How many operations were counted since the rules were installed.

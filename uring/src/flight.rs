@@ -5,6 +5,7 @@
 //! all it owns stay where they are until the completion.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,6 +23,8 @@ use crate::time;
 pub(crate) struct Flight {
     // `None` once the result was taken or the slot given up.
     token: Option<Token>,
+    // A token is a number of this core's table, so a flight must not move to a thread that has another.
+    of_core: PhantomData<*const ()>,
 }
 
 impl Flight {
@@ -38,15 +41,16 @@ impl Flight {
                     core.engine.submit(core, token);
                 }
                 Some(Fault::Delay(duration)) => {
-                    let deadline = time::now().after(duration);
+                    core.faults.hold(token);
+                    let (held, deadline) = (Held(token), time::now().after(duration));
                     task::spawn(async move {
                         time::sleep_until(deadline).await;
-                        cores::with(|core| core.engine.submit(core, token));
+                        held.submit();
                     });
                 }
                 Some(Fault::Kill) => unreachable!("the plan has ended the process"),
             }
-            Flight { token: Some(token) }
+            Flight { token: Some(token), of_core: PhantomData }
         })
     }
 
@@ -65,7 +69,7 @@ impl Flight {
     /// The operation may succeed all the same, or have moved part of its bytes.
     pub(crate) fn cancel(&self) {
         if let Some(token) = self.token {
-            cores::with(|core| core.engine.cancel(core, token));
+            cores::with(|core| cancel(core, token));
         }
     }
 }
@@ -92,13 +96,47 @@ impl Drop for Flight {
         let ended = cores::try_with(|core| {
             let ended = core.slots.orphan(token);
             if ended.is_none() {
-                core.engine.cancel(core, token);
+                cancel(core, token);
             }
             ended
         });
         if let Some(Some((result, op))) = ended {
             op.dispose(result);
         }
+    }
+}
+
+/// An operation that a planned delay keeps from the engine.
+struct Held(Token);
+
+impl Held {
+    /// Hands the operation on, unless it was cancelled meanwhile.
+    fn submit(self) {
+        cores::with(|core| {
+            if core.faults.let_go(self.0) {
+                core.engine.submit(core, self.0);
+            }
+        });
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Still held: the core ends before the delay, and must not wait for an operation that no engine has.
+        cores::try_with(|core| {
+            if core.faults.let_go(self.0) {
+                complete(core, self.0, -libc::ECANCELED);
+            }
+        });
+    }
+}
+
+/// Cancels an operation where it is: with the engine, or held back by a planned delay.
+fn cancel(core: &Core, token: Token) {
+    if core.faults.let_go(token) {
+        complete(core, token, -libc::ECANCELED);
+    } else {
+        core.engine.cancel(core, token);
     }
 }
 

@@ -28,3 +28,4 @@ pub mod task;
 pub mod file;
 pub mod lock;
 pub mod net;
+pub mod stat;

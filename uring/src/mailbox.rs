@@ -28,6 +28,8 @@ pub struct Mailbox {
     letters: SegQueue<Letter>,
     // Whether the core may be waiting in the kernel, so that a sender has to wake it.
     waiting: AtomicBool,
+    // Whether the core has ended, so that nobody will open a letter any more.
+    closed: AtomicBool,
     eventfd: OwnedFd,
 }
 
@@ -40,16 +42,22 @@ impl Mailbox {
         }
         // SAFETY: the descriptor is new and nothing else owns it.
         let eventfd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Mailbox { letters: SegQueue::new(), waiting: AtomicBool::new(false), eventfd })
+        let (waiting, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Mailbox { letters: SegQueue::new(), waiting, closed, eventfd })
     }
 
-    /// Runs `act` on the mailbox's core, in order with other letters.
+    /// Runs `act` on the mailbox's core, in order with other letters; drops it unrun when the core has ended or ends
+    /// before, so that who waits for a channel it holds finds that closed.
     pub fn run(&self, act: impl FnOnce() + Send + 'static) {
         self.post(Letter::Run(Box::new(act)));
     }
 
     pub(crate) fn post(&self, letter: Letter) {
         self.letters.push(letter);
+        // SeqCst pairs with `close`: either the core that ends sees the letter or this thread sees that it has ended.
+        if self.closed.load(Ordering::SeqCst) {
+            return self.discard();
+        }
         // SeqCst pairs with `may_wait`: either the core sees the letter or this thread sees it waiting.
         if self.waiting.swap(false, Ordering::SeqCst) {
             let one: u64 = 1;
@@ -60,6 +68,18 @@ impl Mailbox {
 
     pub(crate) fn take(&self) -> Option<Letter> {
         self.letters.pop()
+    }
+
+    /// Drops all letters, and from now on new ones at once, for the end of the core.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.discard();
+    }
+
+    fn discard(&self) {
+        while let Some(letter) = self.letters.pop() {
+            drop(letter);
+        }
     }
 
     /// Announces that the core is about to wait; false when a letter is already there.

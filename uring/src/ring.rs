@@ -10,12 +10,11 @@ use std::cell::{Cell, RefCell};
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue, types};
 
-use crate::arena::Arena;
+use crate::arena::{Arena, Registration};
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
 use crate::op::Op;
-use crate::op::content::Registration;
 use crate::slot::Token;
 use crate::time;
 
@@ -64,17 +63,17 @@ impl Ring {
         }
         let has_truncate = probe(&ring)?;
         // SAFETY: the arena's mapping outlives the ring: `Core` drops the engine first.
-        let registered = unsafe { ring.submitter().register_buffers(&[arena.iovec()]) };
+        let registered = unsafe { ring.submitter().register_buffers(&arena.pieces()) };
         let registration = match registered {
-            Ok(()) => Registration::Registered,
+            Ok(()) => arena.registered(),
             Err(error) => {
                 shortages.push(Shortage::Arena(Errno::from(error)));
                 Registration::Unregistered
             }
         };
         ring.submitter().register_iowq_max_workers(&mut WORKERS.clone())?;
-        // Spares the kernel a descriptor look-up a turn; a kernel or limit that refuses loses only that.
-        let _ = ring.submitter().register_ring_fd();
+        // The ring's own descriptor is not registered: the crate forgets the number with each `Submitter`, and the
+        // registration would keep the ring and the arena's pages until the thread ends.
         let wait_flags =
             if ring.params().is_feature_no_iowait() { EnterFlags::NO_IOWAIT } else { EnterFlags::empty() };
         ring.submission().sync();
@@ -160,15 +159,14 @@ impl Ring {
             Wait::No if gathered == 0 && !deferred => return,
             Wait::No => {
                 // SAFETY: no argument is passed, and the count is that of the queue.
-                let entered = unsafe {
+                unsafe {
                     ring.submitter().enter::<libc::sigset_t>(
                         gathered as u32,
                         0,
                         EnterFlags::GETEVENTS.bits(),
                         None,
                     )
-                };
-                entered
+                }
             }
             Wait::Until(deadline) => {
                 let timeout = deadline.map(|deadline| Timespec::from(deadline.since(time::now())));

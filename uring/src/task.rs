@@ -32,6 +32,8 @@ pub(crate) struct Tasks {
     free: RefCell<Vec<u32>>,
     ready: RefCell<VecDeque<u32>>,
     panics: Cell<u64>,
+    // Set when the core ends: a task that is started by the drop of another would not be dropped with its core.
+    is_closed: Cell<bool>,
 }
 
 /// A task's number as it stands in a waker.
@@ -89,6 +91,9 @@ fn waker(number: TaskNumber) -> Waker {
 
 impl Tasks {
     fn insert(&self, future: Boxed) {
+        if self.is_closed.get() {
+            return self.dispose(future);
+        }
         let mut entries = self.entries.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
             entries.push(Entry { future: None, generation: 0, queued: false, used: false });
@@ -154,9 +159,15 @@ impl Tasks {
             Ok(std::task::Poll::Ready(())) => {}
             Err(_) => self.panics.set(self.panics.get() + 1),
         }
-        // The future is dropped while no table is borrowed: its parts may wake and spawn.
-        drop(future);
+        self.dispose(future);
         self.release(index);
+    }
+
+    /// Drops a future, which must happen while no table is borrowed: its parts may wake, spawn and panic.
+    fn dispose(&self, future: Boxed) {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
     }
 
     fn release(&self, index: u32) {
@@ -166,13 +177,14 @@ impl Tasks {
         self.free.borrow_mut().push(index);
     }
 
-    /// Drops all tasks, for the end of the core.
+    /// Drops all tasks, and from now on new ones at once, for the end of the core.
     pub(crate) fn clear(&self) {
+        self.is_closed.set(true);
         let count = self.entries.borrow().len();
         for index in 0..count {
             let future = self.entries.borrow_mut()[index].future.take();
             if let Some(future) = future {
-                drop(future);
+                self.dispose(future);
                 self.release(index as u32);
             }
         }
@@ -180,7 +192,20 @@ impl Tasks {
     }
 }
 
-/// Starts a task on the current core.
+/// Ends the process when a panic passes it.
+///
+/// A thread that unwinds would free slots and blocks that the kernel and other threads still use.
+pub(crate) struct PanicEndsProcess;
+
+impl Drop for PanicEndsProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+/// Starts a task on the current core; a core that ends drops it at once.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
     let future: Boxed = Box::pin(future);
     cores::with(|core| core.tasks.insert(future));

@@ -1,32 +1,42 @@
 //! The engine without io_uring: epoll for sockets, the blocking pool for everything else.
 //!
 //! It runs the same operations with the same results and errors as the ring. A socket operation is tried at once and,
-//! when it would block, again whenever epoll says the socket is ready. One operation a direction may wait on a socket.
+//! when it would block, again whenever epoll says the socket is ready. Operations that wait for one direction of a
+//! socket are tried in the order they came.
 //! Source: epoll(7), epoll_ctl(2), epoll_pwait2(2).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use crate::arena::Registration;
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
 use crate::mailbox::Mailbox;
-use crate::op::content::Registration;
 use crate::op::{Op, Waits};
 use crate::slot::Token;
 use crate::time;
 
 /// Events taken in one turn; more wait for the next one.
 const EVENTS_MAX: usize = 256;
+/// Socket operations that may end without waiting between two looks at epoll. Beyond it even those that could wait
+/// for an event, or a task whose peer is fast would never let go of the core.
+const IMMEDIATE_A_TURN: u32 = 128;
 /// The epoll number of the mailbox; no descriptor is negative.
 const MAILBOX: u64 = u64::MAX;
 
 /// Who waits on a socket.
-#[derive(Default, Clone, Copy)]
+#[derive(Default)]
 struct Watch {
-    readable: Option<Token>,
-    writable: Option<Token>,
+    readable: Vec<Token>,
+    writable: Vec<Token>,
+}
+
+impl Watch {
+    fn is_empty(&self) -> bool {
+        self.readable.is_empty() && self.writable.is_empty()
+    }
 }
 
 /// The epoll set of one core.
@@ -36,6 +46,8 @@ pub(crate) struct Threads {
     // The socket each waiting slot waits on, so that a cancellation need not search.
     sockets: RefCell<HashMap<u32, RawFd>>,
     has_pwait2: Cell<bool>,
+    // Socket operations submitted since the last turn.
+    submitted: Cell<u32>,
 }
 
 impl Threads {
@@ -53,6 +65,7 @@ impl Threads {
             watches: RefCell::default(),
             sockets: RefCell::default(),
             has_pwait2: Cell::new(true),
+            submitted: Cell::new(0),
         };
         threads.control(libc::EPOLL_CTL_ADD, mailbox.raw(), libc::EPOLLIN as u32, MAILBOX)?;
         Ok(threads)
@@ -65,36 +78,47 @@ impl Threads {
         if result < 0 { Err(Errno::last()) } else { Ok(()) }
     }
 
-    /// Tries a socket operation or hands a file operation to the pool.
+    /// Tries a socket operation, or lets it wait its turn, or hands a file operation to the pool.
     pub(crate) fn submit(&self, core: &Core, token: Token) {
-        let waits = core.slots.with_op(token, |op, _| {
+        let (waits, begins) = core.slots.with_op(token, |op, _| {
             if let Op::Write(write) = op {
                 core.counters.count_write(Registration::Unregistered, write.file.is_direct());
             }
-            op.waits()
+            // A connection has to be begun before there is anything to wait for.
+            (op.waits(), matches!(op, Op::Connect(_)))
         });
-        match waits {
-            Waits::Pool => core.pool.run(core, token),
-            Waits::Readable | Waits::Writable => self.attempt(core, token, waits),
+        if waits == Waits::Pool {
+            return core.pool.run(core, token);
+        }
+        let submitted = self.submitted.get();
+        self.submitted.set(submitted + 1);
+        if submitted < IMMEDIATE_A_TURN || begins {
+            self.attempt(core, token, waits);
+        } else {
+            self.watch(core, token, waits);
         }
     }
 
     fn attempt(&self, core: &Core, token: Token, waits: Waits) {
-        let (result, socket) = core.slots.with_op(token, |op, _| (op.call(), op.socket()));
-        if result != -libc::EAGAIN {
-            return flight::complete(core, token, result);
+        match core.slots.with_op(token, |op, _| op.call()) {
+            again if again == -libc::EAGAIN => self.watch(core, token, waits),
+            result => flight::complete(core, token, result),
         }
+    }
+
+    /// Lets an operation wait until epoll says that its socket is ready.
+    fn watch(&self, core: &Core, token: Token, waits: Waits) {
+        let socket = core.slots.with_op(token, |op, _| op.socket());
         let socket = socket.expect("an operation that waits for readiness has a socket");
         {
             let mut watches = self.watches.borrow_mut();
             let watch = watches.entry(socket).or_default();
-            let place = match waits {
+            let places = match waits {
                 Waits::Readable => &mut watch.readable,
                 Waits::Writable => &mut watch.writable,
                 Waits::Pool => unreachable!("a pool operation is not attempted on the core"),
             };
-            assert!(place.is_none(), "two operations wait for one direction of a socket");
-            *place = Some(token);
+            places.push(token);
             self.sockets.borrow_mut().insert(token.index, socket);
         }
         if let Err(error) = self.arm(socket) {
@@ -105,13 +129,14 @@ impl Threads {
 
     /// Asks for one event of what is waited for.
     fn arm(&self, socket: RawFd) -> Result<(), Errno> {
-        let watch = self.watches.borrow().get(&socket).copied().unwrap_or_default();
         let mut events = libc::EPOLLONESHOT;
-        if watch.readable.is_some() {
-            events |= libc::EPOLLIN | libc::EPOLLRDHUP;
-        }
-        if watch.writable.is_some() {
-            events |= libc::EPOLLOUT;
+        if let Some(watch) = self.watches.borrow().get(&socket) {
+            if !watch.readable.is_empty() {
+                events |= libc::EPOLLIN | libc::EPOLLRDHUP;
+            }
+            if !watch.writable.is_empty() {
+                events |= libc::EPOLLOUT;
+            }
         }
         match self.control(libc::EPOLL_CTL_MOD, socket, events as u32, socket as u64) {
             Err(Errno::NOENT) => self.control(libc::EPOLL_CTL_ADD, socket, events as u32, socket as u64),
@@ -124,14 +149,14 @@ impl Threads {
         let mut watches = self.watches.borrow_mut();
         let Some(watch) = watches.get_mut(&socket) else { return false };
         let mut found = false;
-        for place in [&mut watch.readable, &mut watch.writable] {
-            if *place == Some(token) {
-                *place = None;
+        for places in [&mut watch.readable, &mut watch.writable] {
+            if let Some(place) = places.iter().position(|other| *other == token) {
+                places.remove(place);
                 self.sockets.borrow_mut().remove(&token.index);
                 found = true;
             }
         }
-        if watch.readable.is_none() && watch.writable.is_none() {
+        if watch.is_empty() {
             watches.remove(&socket);
         }
         found
@@ -159,6 +184,7 @@ impl Threads {
 
     /// Waits for events and runs what became ready.
     pub(crate) fn turn(&self, core: &Core, wait: Wait) {
+        self.submitted.set(0);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         let count = self.wait(&mut events, wait);
         core.counters.enters.add(1);
@@ -220,12 +246,12 @@ impl Threads {
             let mut watches = self.watches.borrow_mut();
             let Some(watch) = watches.get_mut(&socket) else { return };
             if readable {
-                ready.extend(watch.readable.take().map(|token| (token, Waits::Readable)));
+                ready.extend(watch.readable.drain(..).map(|token| (token, Waits::Readable)));
             }
             if writable {
-                ready.extend(watch.writable.take().map(|token| (token, Waits::Writable)));
+                ready.extend(watch.writable.drain(..).map(|token| (token, Waits::Writable)));
             }
-            if watch.readable.is_none() && watch.writable.is_none() {
+            if watch.is_empty() {
                 watches.remove(&socket);
             }
         }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -95,6 +96,8 @@ impl Timers {
 pub struct Sleep {
     deadline: Moment,
     serial: Option<u64>,
+    // The serial is a number of this core's timers, so a sleep must not move to a thread that has others.
+    of_core: PhantomData<*const ()>,
 }
 
 impl Sleep {
@@ -111,7 +114,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 
 /// Waits until `deadline` on the current core.
 pub fn sleep_until(deadline: Moment) -> Sleep {
-    Sleep { deadline, serial: None }
+    Sleep { deadline, serial: None, of_core: PhantomData }
 }
 
 impl Future for Sleep {

@@ -4,8 +4,48 @@
 //! It does not check that elements nest; each shape has a golden test for that.
 //! Source: XML 1.0 (fifth edition) 2.2 and 2.4.
 
+use crate::http::date::Civil;
+use crate::http::percent::{self, Slash};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::names::shortened;
+use crate::s3::query::Query;
+
 /// The namespace of every S3 document but the error.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// How keys stand in a listing: the parameter `encoding-type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyEncoding {
+    /// As they are.
+    Plain,
+    /// Percent-encoded, so that keys survive which XML cannot carry.
+    Url,
+}
+
+impl KeyEncoding {
+    /// Reads the parameter; absent or empty is `Plain`.
+    ///
+    /// Errors: InvalidArgument for every value but `url`.
+    pub fn of(query: &Query) -> Result<KeyEncoding, S3Error> {
+        match query.value_not_empty("encoding-type") {
+            None => Ok(KeyEncoding::Plain),
+            Some(value) if value.eq_ignore_ascii_case("url") => Ok(KeyEncoding::Url),
+            Some(value) => Err(S3Error::new(Code::InvalidArgument)
+                .with_message("Invalid Encoding Method specified in Request")
+                .with_element("ArgumentName", "encoding-type")
+                .with_element("ArgumentValue", shortened(value))),
+        }
+    }
+}
+
+/// Whom a bucket, an object or an upload belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// The canonical id: 64 hex digits.
+    pub id: &'a str,
+    /// The name.
+    pub display_name: &'a str,
+}
 
 /// A document that is being written.
 pub struct Writer {
@@ -55,6 +95,13 @@ impl Writer {
         self.close(name);
     }
 
+    /// A root element that holds text and no elements.
+    pub fn root_text(&mut self, name: &str, value: &str) {
+        self.open_root(name);
+        escape_into(value, &mut self.text);
+        self.close(name);
+    }
+
     /// The element only when there is a value.
     pub fn text_if(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
@@ -67,6 +114,35 @@ impl Writer {
         self.open(name);
         let mut digits = [0u8; 20];
         self.text.push_str(decimal(value, &mut digits));
+        self.close(name);
+    }
+
+    /// `<name>2009-10-12T17:50:30.000Z</name>`: whole seconds, in the form AWS writes.
+    pub fn time(&mut self, name: &str, unix_s: i64) {
+        let civil = Civil::of_unix(unix_s);
+        let ((year, month, day), (hour, minute, second)) = (civil.date(), civil.time());
+        let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z");
+        self.text(name, &text);
+    }
+
+    /// A key, prefix or delimiter: as it stands, or percent-encoded where the client asked for it.
+    pub fn key(&mut self, name: &str, value: &str, encoding: KeyEncoding) {
+        match encoding {
+            KeyEncoding::Plain => self.text(name, value),
+            KeyEncoding::Url => {
+                self.open(name);
+                // What the encoding leaves needs no escaping.
+                percent::encode_into(value.as_bytes(), Slash::Keep, &mut self.text);
+                self.close(name);
+            }
+        }
+    }
+
+    /// `<Owner>`, `<Initiator>`: a canonical id and a name.
+    pub fn owner(&mut self, name: &str, owner: &Owner<'_>) {
+        self.open(name);
+        self.text("ID", owner.id);
+        self.text("DisplayName", owner.display_name);
         self.close(name);
     }
 
@@ -103,7 +179,7 @@ fn needs_escape(character: char) -> bool {
 }
 
 /// Whether XML 1.0 can carry the character; surrogates are no `char` anyway.
-/// Source: XML 1.0, production [2] Char.
+/// Source: XML 1.0, production 2, Char.
 pub fn is_xml_char(character: char) -> bool {
     match character {
         '\t' | '\n' | '\r' => true,
@@ -128,8 +204,13 @@ fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Compares a whole document with the text after its declaration.
+    pub(in crate::s3::xml) fn check_document(document: &str, want: &str) {
+        assert_eq!(document, format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{want}"));
+    }
 
     fn check(value: &str, want: &str) {
         let mut out = String::new();
@@ -170,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn encodings() {
+        let cases = [
+            ("", Ok(KeyEncoding::Plain)),
+            ("encoding-type=", Ok(KeyEncoding::Plain)),
+            ("encoding-type=url", Ok(KeyEncoding::Url)),
+            ("encoding-type=base64", Err(Code::InvalidArgument)),
+        ];
+        for (raw, want) in cases {
+            let got = KeyEncoding::of(&Query::parse(raw).unwrap());
+            assert_eq!(got.map_err(|error| error.code()), want, "{raw}");
+        }
+    }
+
+    #[test]
     fn a_document() {
         let mut xml = Writer::document();
         xml.open_root("Root");
@@ -177,11 +272,18 @@ mod tests {
         xml.text("Empty", "");
         xml.text_if("Absent", None);
         xml.number("Size", 17);
+        xml.time("At", 1_255_369_830);
+        xml.time("Before", -1);
+        xml.key("Plain", "a b&c", KeyEncoding::Plain);
+        xml.key("Url", "a b/&\u{1}", KeyEncoding::Url);
+        xml.owner("Owner", &Owner { id: "75aa", display_name: "me" });
         xml.close("Root");
         assert_eq!(
             xml.finish(),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-             <Root xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>a&amp;b</Name><Empty></Empty><Size>17</Size></Root>"
+             <Root xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>a&amp;b</Name><Empty></Empty><Size>17</Size>\
+             <At>2009-10-12T17:50:30.000Z</At><Before>1969-12-31T23:59:59.000Z</Before><Plain>a b&amp;c</Plain>\
+             <Url>a%20b/%26%01</Url><Owner><ID>75aa</ID><DisplayName>me</DisplayName></Owner></Root>"
         );
     }
 }

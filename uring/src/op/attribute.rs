@@ -1,6 +1,6 @@
 //! Operations on the attributes of an open file: extended attributes and `statx`.
 //!
-//! On local filesystems reading them is a plain call (see `file.rs`); these forms serve network filesystems, where
+//! On local filesystems reading them is a plain call (see `file.rs` and `stat.rs`); these forms serve network filesystems, where
 //! the call is a round trip that would stop a core, and writing, which may wait for the journal.
 //! Source: fsetxattr(2), fgetxattr(2), statx(2).
 

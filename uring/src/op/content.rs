@@ -8,21 +8,9 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use io_uring::{opcode, squeue, types};
 
-use crate::arena::{Block, BlockMut};
+use crate::arena::{self, Block, BlockMut, Registration};
 use crate::errno::Errno;
 use crate::file::{File, Sync};
-
-/// Whether the core's arena is registered with its ring, as buffer number zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Registration {
-    /// `READ_FIXED` and `WRITE_FIXED` may be used.
-    Registered,
-    /// RLIMIT_MEMLOCK refused, or there is no ring.
-    Unregistered,
-}
-
-/// The arena is registered as one buffer, so its number is always this.
-const ARENA_BUFFER: u16 = 0;
 
 /// Reads into a block.
 pub(crate) struct Read {
@@ -41,8 +29,9 @@ impl Read {
     pub(crate) fn entry(&mut self, fixed: Registration) -> squeue::Entry {
         let (fd, pointer) = (types::Fd(self.file.raw()), self.target());
         match fixed {
-            Registration::Registered => {
-                opcode::ReadFixed::new(fd, pointer, self.length, ARENA_BUFFER).offset(self.offset).build()
+            Registration::Registered { first } => {
+                let buffer = arena::buffer_of(pointer, first);
+                opcode::ReadFixed::new(fd, pointer, self.length, buffer).offset(self.offset).build()
             }
             Registration::Unregistered => {
                 opcode::Read::new(fd, pointer, self.length).offset(self.offset).build()
@@ -75,8 +64,9 @@ impl Write {
     pub(crate) fn entry(&mut self, fixed: Registration) -> squeue::Entry {
         let (fd, pointer) = (types::Fd(self.file.raw()), self.source());
         match fixed {
-            Registration::Registered => {
-                opcode::WriteFixed::new(fd, pointer, self.length, ARENA_BUFFER).offset(self.offset).build()
+            Registration::Registered { first } => {
+                let buffer = arena::buffer_of(pointer, first);
+                opcode::WriteFixed::new(fd, pointer, self.length, buffer).offset(self.offset).build()
             }
             Registration::Unregistered => {
                 opcode::Write::new(fd, pointer, self.length).offset(self.offset).build()

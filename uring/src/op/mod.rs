@@ -12,6 +12,8 @@ pub(crate) mod socket;
 
 use io_uring::squeue;
 
+use crate::arena::Registration;
+
 /// What kind of operation it is, for fault plans and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -140,7 +142,7 @@ impl Op {
     ///
     /// The entry holds addresses inside the operation and what it owns, so it must be built after the operation
     /// has reached its slot.
-    pub(crate) fn entry(&mut self, fixed: content::Registration) -> Option<squeue::Entry> {
+    pub(crate) fn entry(&mut self, fixed: Registration) -> Option<squeue::Entry> {
         match self {
             Op::Accept(op) => Some(op.entry()),
             Op::Poll(op) => Some(op.entry()),
@@ -243,11 +245,13 @@ impl Op {
         }
     }
 
-    /// Releases what a result carries when nobody waits for it any more: a descriptor is closed.
+    /// Releases what a result carries when nobody waits for it any more: a descriptor is closed or, when it is a
+    /// connection, stays with its acceptor.
     pub(crate) fn dispose(self, result: i32) {
         match self {
             Op::Open(op) => drop(op.take_file(result)),
-            Op::Accept(op) => op.deliver(result),
+            // An error, the cancellation's own above all, must not reach an acceptor that has begun anew.
+            Op::Accept(op) if result >= 0 => op.deliver(result),
             _ => {}
         }
     }

@@ -92,7 +92,7 @@ impl Link {
         Link { file, directory, name, form, source }
     }
 
-    fn from_and_flags(&self) -> (i32, i32) {
+    fn source_and_flags(&self) -> (i32, i32) {
         match self.form {
             LinkForm::Descriptor => (self.file.raw(), libc::AT_EMPTY_PATH),
             LinkForm::Proc => (libc::AT_FDCWD, libc::AT_SYMLINK_FOLLOW),
@@ -100,13 +100,13 @@ impl Link {
     }
 
     pub(crate) fn entry(&mut self) -> squeue::Entry {
-        let (from, flags) = self.from_and_flags();
+        let (from, flags) = self.source_and_flags();
         let (from, to) = (types::Fd(from), types::Fd(self.directory.raw()));
         opcode::LinkAt::new(from, self.source.as_ptr(), to, self.name.as_ptr()).flags(flags).build()
     }
 
     pub(crate) fn call(&mut self) -> i32 {
-        let (from, flags) = self.from_and_flags();
+        let (from, flags) = self.source_and_flags();
         let to = self.directory.raw();
         // SAFETY: both paths are valid C strings owned by this operation.
         let result = unsafe { libc::linkat(from, self.source.as_ptr(), to, self.name.as_ptr(), flags) };

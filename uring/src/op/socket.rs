@@ -75,7 +75,8 @@ impl Accept {
             }
             Err(error) => self.queue.ended.set(Some(error)),
         }
-        if let Some(waker) = self.queue.waker.borrow_mut().take() {
+        let waker = self.queue.waker.take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }

@@ -1,0 +1,163 @@
+//! What an inode is and what filesystem it lies on.
+//!
+//! `stat` and `space` are plain calls on an open file, for local filesystems; `stat_slow` goes through the engine, for
+//! network filesystems, where the call is a round trip that would stop a core. Nothing here opens or names a file.
+//! Source: statx(2), fstatfs(2), inode(7).
+
+use crate::errno::Errno;
+use crate::file::{self, File};
+use crate::flight::Flight;
+use crate::identity::Identity;
+use crate::op::{Kind, Op, attribute};
+
+/// What `statx` tells of an inode.
+///
+/// Units: sizes in bytes, times in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names it has.
+    pub links: u32,
+    /// Size.
+    pub size_bytes: u64,
+    /// Space it takes.
+    pub allocated_bytes: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Device number, as major and minor.
+    pub device: (u32, u32),
+    /// Mount identity, to tell filesystems mounted twice apart.
+    pub mount_id: u64,
+    /// Last change of content.
+    pub modified_ns: i64,
+    /// Last change of the inode.
+    pub changed_ns: i64,
+    /// Birth, zero where the filesystem keeps none.
+    pub born_ns: i64,
+    /// Alignment of offsets that O_DIRECT wants; zero when the filesystem does not say.
+    pub direct_align_bytes: u32,
+}
+
+impl Stat {
+    fn of(out: &libc::statx) -> Stat {
+        // Filesystems keep years that 64 bits of nanoseconds do not reach (2262); whoever owns a file may set one.
+        let ns = |time: &libc::statx_timestamp| {
+            time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
+        };
+        Stat {
+            kind: FileKind::of_mode(u32::from(out.stx_mode)),
+            mode: u32::from(out.stx_mode) & 0o7777,
+            uid: out.stx_uid,
+            gid: out.stx_gid,
+            links: out.stx_nlink,
+            size_bytes: out.stx_size,
+            allocated_bytes: out.stx_blocks * 512,
+            inode: out.stx_ino,
+            device: (out.stx_dev_major, out.stx_dev_minor),
+            mount_id: out.stx_mnt_id,
+            modified_ns: ns(&out.stx_mtime),
+            changed_ns: ns(&out.stx_ctime),
+            born_ns: if out.stx_mask & libc::STATX_BTIME != 0 { ns(&out.stx_btime) } else { 0 },
+            direct_align_bytes: if out.stx_mask & libc::STATX_DIOALIGN != 0 {
+                out.stx_dio_offset_align
+            } else {
+                0
+            },
+        }
+    }
+}
+
+/// What kind of file an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, a socket, a device, or something newer.
+    Special,
+    /// The filesystem does not say (in directory entries only).
+    Unknown,
+}
+
+impl FileKind {
+    fn of_mode(mode: u32) -> FileKind {
+        match mode & libc::S_IFMT {
+            libc::S_IFREG => FileKind::Regular,
+            libc::S_IFDIR => FileKind::Directory,
+            libc::S_IFLNK => FileKind::Symlink,
+            _ => FileKind::Special,
+        }
+    }
+
+    /// Reads the type of a directory entry.
+    pub(crate) fn of_entry(kind: u8) -> FileKind {
+        match kind {
+            libc::DT_REG => FileKind::Regular,
+            libc::DT_DIR => FileKind::Directory,
+            libc::DT_LNK => FileKind::Symlink,
+            libc::DT_UNKNOWN => FileKind::Unknown,
+            _ => FileKind::Special,
+        }
+    }
+}
+
+/// Reads an open file's attributes with a plain call.
+pub fn stat(file: &File) -> Result<Stat, Errno> {
+    file::fail_if_planned(Kind::Stat)?;
+    let mut out = empty_statx();
+    let flags = libc::AT_EMPTY_PATH;
+    // SAFETY: the empty path means the descriptor; `out` is a whole statx.
+    let result = unsafe { libc::statx(file.raw(), c"".as_ptr(), flags, STAT_MASK, &mut out) };
+    Errno::check(Errno::of_call(i64::from(result)))?;
+    Ok(Stat::of(&out))
+}
+
+/// Reads an open file's attributes through the engine, for filesystems where that is a round trip.
+pub fn stat_slow(file: &File) -> impl Future<Output = Result<Stat, Errno>> + use<> {
+    let op = attribute::StatFile { file: file.clone(), out: Box::new(empty_statx()), mask: STAT_MASK };
+    let flight = Flight::new(Op::Stat(op), Identity::SERVER);
+    async move {
+        match flight.await {
+            (result, Op::Stat(op)) => Errno::check(result).map(|_| Stat::of(&op.out)),
+            _ => unreachable!("a flight returns the operation it was made with"),
+        }
+    }
+}
+
+/// What a filesystem is and how full it is, with a plain call.
+#[derive(Clone, Copy, Debug)]
+pub struct Space {
+    /// The filesystem's magic number, as in statfs(2).
+    pub magic: i64,
+    /// Bytes that an unprivileged caller may still take.
+    pub available_bytes: u64,
+}
+
+/// Asks for the filesystem of an open file.
+pub fn space(file: &File) -> Result<Space, Errno> {
+    // SAFETY: a statfs is made of integers, for which zero is a valid value.
+    let mut out: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `out` is a whole statfs.
+    let result = unsafe { libc::fstatfs(file.raw(), &mut out) };
+    Errno::check(Errno::of_call(i64::from(result)))?;
+    let available_bytes = out.f_bavail.saturating_mul(out.f_bsize as u64);
+    Ok(Space { magic: out.f_type, available_bytes })
+}
+
+const STAT_MASK: u32 =
+    libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
+
+fn empty_statx() -> libc::statx {
+    // SAFETY: a statx is made of integers, for which zero is a valid value.
+    unsafe { std::mem::zeroed() }
+}
