@@ -10,8 +10,9 @@ use std::ffi::{CStr, CString};
 
 use uring::arena::{self, BlockSize};
 use uring::errno::Errno;
-use uring::file::{self, File, Opening, Stat, Sync};
+use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::stat::{self, Stat};
 
 use super::claims::Fence;
 use super::complete::{Completed, Destination, total_bytes};
@@ -78,7 +79,7 @@ pub(super) async fn is_published(
 async fn stat_of(upload: &Upload, name: &str) -> Result<Option<Stat>, Errno> {
     let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     match file::open(&upload.directory, c_name(name), opening, Identity::SERVER).await {
-        Ok(opened) => file::stat_slow(&opened).await.map(Some),
+        Ok(opened) => stat::stat_slow(&opened).await.map(Some),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),
     }
@@ -200,8 +201,8 @@ fn check_space(bucket: &Bucket, bytes: u64) -> Result<(), S3Error> {
 /// Whether two files have the same owner, group, mode and ACL.
 async fn is_alike(template: &File, file: &File) -> Result<bool, S3Error> {
     let failed = |errno| s3_error(Doing::Read, errno);
-    let wanted = file::stat_slow(template).await.map_err(failed)?;
-    let found = file::stat_slow(file).await.map_err(failed)?;
+    let wanted = stat::stat_slow(template).await.map_err(failed)?;
+    let found = stat::stat_slow(file).await.map_err(failed)?;
     if (wanted.uid, wanted.gid, wanted.mode) != (found.uid, found.gid, found.mode) {
         return Ok(false);
     }
@@ -220,7 +221,7 @@ async fn acl_of(file: &File) -> Result<Vec<u8>, Errno> {
 /// Cuts a file of parts to the object's size; false when it does not reach so far.
 async fn cut(target: &Target<'_>, file: &File, size_bytes: u64) -> Result<bool, S3Error> {
     let failed = |errno| s3_error(Doing::Write, errno);
-    let found = file::stat_slow(file).await.map_err(failed)?.size_bytes;
+    let found = stat::stat_slow(file).await.map_err(failed)?.size_bytes;
     if found > size_bytes {
         file::truncate(file, size_bytes, target.identity).await.map_err(failed)?;
     }

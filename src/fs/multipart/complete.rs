@@ -27,26 +27,16 @@ use crate::fs::tree::{BENEATH, Tree};
 use crate::fs::writer::OBJECT_BYTES_MAX;
 use crate::s3::checksum::{Checksum, ChecksumType};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::etag::ETag;
-use crate::s3::names::{ObjectKey, PartNumber, UploadId};
+use crate::s3::etag::{Comparison, ETag};
+use crate::s3::names::{ObjectKey, UploadId};
 use crate::s3::precondition::WriteCondition;
-
-/// One part of the list that a client completes an upload with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedPart {
-    /// Its number.
-    pub number: PartNumber,
-    /// Its ETag as the client has it.
-    pub etag: String,
-    /// Its checksum, when the client says one.
-    pub checksum: Option<Checksum>,
-}
+use crate::s3::xml::multipart::CompletedPart;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    /// The parts, in the client's order.
-    pub parts: Vec<ListedPart>,
+    /// The parts: at least one, each number higher than the one before.
+    pub parts: Vec<CompletedPart>,
     /// The condition on what the key has.
     pub condition: WriteCondition,
     /// The object's size, when the client says it.
@@ -110,8 +100,8 @@ pub struct Plan {
 
 /// Closes an upload for parts and decides what is to be done.
 ///
-/// Errors: NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall, EntityTooLarge, MalformedXML for an empty list,
-/// BadDigest and InvalidRequest for what is said of the object, PreconditionFailed, ServiceUnavailable.
+/// Errors: NoSuchUpload, InvalidPart, EntityTooSmall, EntityTooLarge, BadDigest and InvalidRequest for what is said of the
+/// object, PreconditionFailed, ServiceUnavailable.
 pub async fn plan(
     destination: Destination,
     id: &UploadId,
@@ -175,35 +165,29 @@ async fn read_tombstone(store: &File, id: &UploadId) -> Result<Option<Tombstone>
 
 /// Holds a client's list against the records; returns the records in its order.
 ///
-/// Errors: MalformedXML, InvalidPartOrder, InvalidPart, EntityTooSmall, EntityTooLarge.
+/// Errors: InvalidPart, EntityTooSmall, EntityTooLarge.
 fn validate(
     id: &UploadId,
-    listed: &[ListedPart],
+    listed: &[CompletedPart],
     records: &[PartRecord],
 ) -> Result<Vec<PartRecord>, S3Error> {
-    if listed.is_empty() {
-        return Err(S3Error::new(Code::MalformedXML));
-    }
-    if !listed.is_sorted_by(|left, right| left.number < right.number) {
-        return Err(S3Error::new(Code::InvalidPartOrder).with_element("UploadId", id.as_str()));
-    }
+    assert!(listed.is_sorted_by(|left, right| left.part_number < right.part_number), "the reader saw to it");
     let mut parts = Vec::with_capacity(listed.len());
     for part in listed {
         let record = records
-            .binary_search_by_key(&part.number, |record| record.number)
+            .binary_search_by_key(&part.part_number, |record| record.number)
             .ok()
             .and_then(|index| records.get(index))
-            .filter(|record| ETag::parse(&part.etag) == Some(record.etag))
-            .filter(|record| part.checksum.is_none_or(|checksum| record.checksum == Some(checksum)));
+            .filter(|record| part.etag.matches(&record.etag, Comparison::Strong))
+            .filter(|record| part.checksums.iter().all(|checksum| record.checksum == Some(*checksum)));
         let record = record.ok_or_else(|| {
             S3Error::new(Code::InvalidPart)
                 .with_element("UploadId", id.as_str())
-                .with_element("PartNumber", part.number.to_string())
-                .with_element("ETag", part.etag.as_str())
+                .with_element("PartNumber", part.part_number.to_string())
         })?;
         parts.push(record.clone());
     }
-    let (_, all_but_last) = parts.split_last().expect("the list is not empty");
+    let (_, all_but_last) = parts.split_last().expect("the reader refuses an empty list");
     if let Some(small) = all_but_last.iter().find(|part| part.size_bytes < PART_BYTES_MIN) {
         return Err(S3Error::new(Code::EntityTooSmall)
             .with_element("ProposedSize", small.size_bytes.to_string())

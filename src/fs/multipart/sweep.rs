@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::ffi::CString;
 
 use uring::errno::Errno;
-use uring::file::{self, File, FileKind, Opening};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat::{self, FileKind};
 
 use super::record::{PartRecord, UPLOAD, side_of_name};
 use super::upload::{self, directory_name, instance_of, read_own_file};
@@ -80,7 +81,7 @@ pub(super) async fn tombstones(store: &File, now_ns: u64) -> Result<usize, Errno
         let name = c_name(&name);
         let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
         let Ok(opened) = file::open(store, name.clone(), opening, Identity::SERVER).await else { continue };
-        let made_ns = u64::try_from(file::stat_slow(&opened).await?.modified_ns).unwrap_or(0);
+        let made_ns = u64::try_from(stat::stat_slow(&opened).await?.modified_ns).unwrap_or(0);
         let is_old = now_ns.saturating_sub(made_ns) > TOMBSTONE_NS;
         if is_old && file::unlink(store, name, 0, Identity::SERVER).await.is_ok() {
             removed += 1;

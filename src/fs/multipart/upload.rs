@@ -8,8 +8,9 @@
 use std::ffi::{CStr, CString};
 
 use uring::errno::Errno;
-use uring::file::{self, File, FileKind, Opening, Sync};
+use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::stat::FileKind;
 
 use super::record::{self, UploadRecord, in_place_name};
 use crate::fs::bucket::{Bucket, Store};

@@ -123,19 +123,17 @@ fn wrong_lists_are_refused_and_the_upload_lives() {
             list.push(server.put(&id, number, body).await.unwrap());
         }
         let [one, two, three] = [list[0].clone(), list[1].clone(), list[2].clone()];
-        let missing = ListedPart { number: number_of(9), ..one.clone() };
-        let wrong = ListedPart { etag: two.etag.clone(), ..one.clone() };
+        let missing = CompletedPart { part_number: number_of(9), ..one.clone() };
+        let wrong = CompletedPart { etag: two.etag, ..one.clone() };
         let crc = Checksum::parse(Algorithm::Crc32, "y/Q5Jg==");
-        let summed = ListedPart { checksum: crc, ..one.clone() };
-        let cases: [(&[ListedPart], Code); 8] = [
-            (&[], Code::MalformedXML),
-            (&[two.clone(), one.clone()], Code::InvalidPartOrder),
-            (&[one.clone(), one.clone()], Code::InvalidPartOrder),
+        let summed = CompletedPart { checksums: crc.into_iter().collect(), ..one.clone() };
+        let foreign = CompletedPart { etag: GivenETag::parse("\"x\""), ..one.clone() };
+        let cases: [(&[CompletedPart], Code); 5] = [
             (&[one.clone(), missing], Code::InvalidPart),
             (&[wrong, two.clone()], Code::InvalidPart),
             (&[summed, two.clone()], Code::InvalidPart),
-            (&[ListedPart { etag: "\"x\"".to_owned(), ..one.clone() }], Code::InvalidPart),
-            (&[one.clone(), three.clone(), ListedPart { number: number_of(4), ..two.clone() }], Code::InvalidPart),
+            (&[foreign], Code::InvalidPart),
+            (&[one.clone(), three.clone(), CompletedPart { part_number: number_of(4), ..two.clone() }], Code::InvalidPart),
         ];
         for (list, want) in cases {
             assert_eq!(server.complete(&id, list).await.unwrap_err().code(), want, "{list:?}");

@@ -17,7 +17,7 @@ enum Shape {
 }
 
 /// An upload of two parts that can be completed.
-async fn completable(server: &Server, shape: Shape, bodies: [&Body; 2]) -> (UploadId, Vec<ListedPart>) {
+async fn completable(server: &Server, shape: Shape, bodies: [&Body; 2]) -> (UploadId, Vec<CompletedPart>) {
     let id = server.begin().await.unwrap();
     let mut list = vec![server.put(&id, 1, bodies[0]).await.unwrap()];
     if shape == Shape::Repeated {
@@ -124,7 +124,7 @@ fn a_fault_at_any_step_of_a_part_harms_no_other() {
                 let is_new = record.etag == ETag::of_md5(again.md5);
                 assert!(is_new || repeat.is_err(), "{nth}: acknowledged and gone");
                 assert!(!is_new || repeat.is_ok() || is_crash, "{nth}: refused and there");
-                list.push(ListedPart { etag: record.etag.to_string(), ..one });
+                list.push(CompletedPart { etag: given(record.etag), ..one });
                 let kept = if is_new { &again } else { &first };
                 let mut bodies: Vec<&Body> = vec![kept];
                 if let Ok(other) = other {

@@ -21,7 +21,7 @@ use uring::fault::{self, Fault, Nth, OperationKind, Plan, Poison, Rule};
 use uring::identity::Identity;
 use uring::{task, time};
 
-use super::complete::{self, Completed, Completion, Destination, ListedPart, Planned};
+use super::complete::{self, Completed, Completion, Destination, Planned};
 use super::parts::{self, Arrived, PartFile};
 use super::record::{Initiator, UploadRecord};
 use super::upload::{self, Upload};
@@ -35,10 +35,11 @@ use crate::fs::reader;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
 use crate::s3::checksum::{Algorithm, Checksum, ChecksumType};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::etag::ETag;
+use crate::s3::etag::{ETag, GivenETag};
 use crate::s3::headers::{StoredHeaders, UserMetadata};
 use crate::s3::names::{BucketName, ObjectKey, PartNumber, UploadId};
 use crate::s3::precondition::WriteCondition;
+use crate::s3::xml::multipart::CompletedPart;
 
 const ME: Identity = Identity::SERVER;
 const PART: usize = 5 << 20;
@@ -118,7 +119,7 @@ impl Server {
         upload::create(&target, &record).await
     }
 
-    async fn put(&self, id: &UploadId, number: u64, body: &Body) -> Result<ListedPart, S3Error> {
+    async fn put(&self, id: &UploadId, number: u64, body: &Body) -> Result<CompletedPart, S3Error> {
         self.put_then(id, number, body, async || {}).await
     }
 
@@ -129,7 +130,7 @@ impl Server {
         number: u64,
         body: &Body,
         then: impl AsyncFnOnce(),
-    ) -> Result<ListedPart, S3Error> {
+    ) -> Result<CompletedPart, S3Error> {
         let (bucket, path) = (Bucket::open(&self.tree, &bucket_name(), ME).await?, key_path());
         let target = Target { tree: &self.tree, bucket: &bucket, path: &path, identity: ME };
         let upload = upload::find(&self.tree, &bucket, &key(), id).await?;
@@ -142,7 +143,9 @@ impl Server {
         let checksum = upload.record.checksum.map(|(algorithm, _)| checksum_of(algorithm, &body.bytes));
         let size_bytes = body.bytes.len() as u64;
         part.commit(Arrived { size_bytes, md5: body.md5, checksum, now_ns: number }).await?;
-        Ok(ListedPart { number: number_of(number), etag: ETag::of_md5(body.md5).quoted(), checksum })
+        let etag = given(ETag::of_md5(body.md5));
+        let checksums = checksum.into_iter().collect();
+        Ok(CompletedPart { part_number: number_of(number), etag, checksums })
     }
 
     async fn plan(&self, id: &UploadId, completion: &Completion) -> Result<Planned, S3Error> {
@@ -151,14 +154,14 @@ impl Server {
         complete::plan(Destination { tree, bucket, key: key(), path, identity: ME }, id, completion).await
     }
 
-    async fn complete(&self, id: &UploadId, parts: &[ListedPart]) -> Result<Completed, S3Error> {
+    async fn complete(&self, id: &UploadId, parts: &[CompletedPart]) -> Result<Completed, S3Error> {
         self.complete_if(id, parts, WriteCondition::Unconditional).await
     }
 
     async fn complete_if(
         &self,
         id: &UploadId,
-        parts: &[ListedPart],
+        parts: &[CompletedPart],
         condition: WriteCondition,
     ) -> Result<Completed, S3Error> {
         match self.plan(id, &Completion { condition, ..listed(parts) }).await? {
@@ -168,7 +171,7 @@ impl Server {
     }
 
     /// Completes, and says how many bytes were copied for it.
-    async fn complete_copying(&self, id: &UploadId, parts: &[ListedPart]) -> u64 {
+    async fn complete_copying(&self, id: &UploadId, parts: &[CompletedPart]) -> u64 {
         match self.plan(id, &listed(parts)).await.expect("the list is right") {
             Planned::Done(_) => panic!("nothing was completed before"),
             Planned::Ready(plan) => {
@@ -258,11 +261,15 @@ fn key_path() -> path::KeyPath {
     path::of(&key()).unwrap()
 }
 
+fn given(etag: ETag) -> GivenETag {
+    GivenETag::parse(&etag.quoted())
+}
+
 fn number_of(number: u64) -> PartNumber {
     PartNumber::new(number).unwrap()
 }
 
-fn listed(parts: &[ListedPart]) -> Completion {
+fn listed(parts: &[CompletedPart]) -> Completion {
     Completion {
         parts: parts.to_vec(),
         condition: WriteCondition::Unconditional,

@@ -7,7 +7,7 @@ use super::*;
 /// Puts parts in the order given and completes with all of them; want: how many bytes were copied.
 async fn check_parts(server: &Server, sizes: &[(u64, usize)], want_copied: usize) {
     let id = server.begin().await.unwrap();
-    let mut sent: Vec<(u64, Body, ListedPart)> = Vec::new();
+    let mut sent: Vec<(u64, Body, CompletedPart)> = Vec::new();
     for (number, size) in sizes {
         let body = body(*number, *size);
         let part = server.put(&id, *number, &body).await.unwrap();
@@ -15,7 +15,7 @@ async fn check_parts(server: &Server, sizes: &[(u64, usize)], want_copied: usize
     }
     sent.sort_by_key(|(number, ..)| *number);
     let bodies: Vec<&Body> = sent.iter().map(|(_, body, _)| body).collect();
-    let list: Vec<ListedPart> = sent.iter().map(|(_, _, part)| part.clone()).collect();
+    let list: Vec<CompletedPart> = sent.iter().map(|(_, _, part)| part.clone()).collect();
     assert_eq!(server.complete_copying(&id, &list).await, want_copied as u64, "{sizes:?}");
     server.check_object(&bodies).await;
 }
@@ -68,7 +68,7 @@ fn a_repeat_takes_over_when_it_is_whole() {
         }
         let sides = server.left().iter().filter(|name| name.contains("/part-")).count();
         assert_eq!(sides, 1, "the side file of the repeat before is gone");
-        let one = ListedPart { number: number_of(1), etag: ETag::of_md5(second.md5).to_string(), checksum: None };
+        let one = CompletedPart { part_number: number_of(1), etag: given(ETag::of_md5(second.md5)), checksums: Vec::new() };
         let want = inode(&server.in_place(&id, 1));
         assert_eq!(server.complete_copying(&id, &[one, two]).await, PART as u64);
         assert_eq!(inode(&server.object()), want, "only the repeat was copied");
