@@ -303,6 +303,13 @@ async fn rename_to(
     file::rename(from_directory, CString::from(from), to_directory, CString::from(to), flags, identity).await
 }
 
+/// Gives a file made for an object a name in a directory of the server's own.
+///
+/// Errors: the kernel's; EXDEV where the two directories are of different projects or subvolumes.
+pub(super) async fn link_own(file: &File, directory: &File, name: &CStr) -> Result<(), Errno> {
+    link_to(file, directory, name, Identity::SERVER).await
+}
+
 /// Whether a mount can rename without replacing; `from` exists and `to` does not.
 pub(super) async fn can_rename_exclusively(directory: &File, from: &CStr, to: &CStr) -> bool {
     // To a free name: FUSE filesystems say EEXIST for a taken one without knowing the flag.
@@ -344,6 +351,14 @@ pub(super) async fn replace_own_file(
         let _ = file::unlink(directory, temporary, 0, me).await;
     }
     replaced
+}
+
+/// Makes the name of an object durable that a commit which did not come to its end has published.
+pub(super) async fn settle_again(target: &Target<'_>) -> Result<(), S3Error> {
+    // While something is unsettled the whole chain of directories is walked, and so flushed.
+    let _unsettled = target.tree.shared.begin_unsettled();
+    let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
+    settle(target, place).await
 }
 
 /// Makes a new name durable: its directory, then the directories above that got entries.

@@ -38,7 +38,8 @@ impl Default for Instance {
     }
 }
 
-fn random_hex() -> String {
+/// Sixteen digits that nobody can guess.
+pub(super) fn random_hex() -> String {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the kernel's randomness never fails after boot");
     format!("{:016x}", u64::from_ne_bytes(bytes))
@@ -144,6 +145,30 @@ async fn table_of(tree: &Tree, bucket: &Bucket) -> Result<(Arc<Table>, File), Er
     };
     tree.table_files.borrow_mut().insert(id, table_file.clone());
     Ok((table, table_file))
+}
+
+/// Makes this server known as alive in a bucket, before anything there carries its name.
+pub(super) async fn announce(tree: &Tree, bucket: &Bucket) -> Result<(), Errno> {
+    table_of(tree, bucket).await.map(|_| ())
+}
+
+/// Whether the server of an instance lives, among those that have announced themselves in a bucket.
+pub(super) async fn is_alive(tree: &Tree, bucket: &Bucket, instance: &str) -> Result<bool, Errno> {
+    if instance == tree.shared.instance.as_str() {
+        return Ok(true);
+    }
+    let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(false) };
+    let Ok(name) = CString::new(instance) else { return Ok(false) };
+    let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
+    match file::open(&directory, name, opening, Identity::SERVER).await {
+        Ok(table) => match lock::try_lock(&table) {
+            Ok(_) => Ok(false),
+            Err(Errno::AGAIN) => Ok(true),
+            Err(error) => Err(error),
+        },
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Removes the temporary names that servers which are gone have left in a bucket; returns how many.

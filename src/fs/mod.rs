@@ -22,3 +22,4 @@ pub mod writer;
 
 pub mod list;
 pub mod together;
+pub mod multipart;

@@ -19,6 +19,7 @@ use uring::stat;
 use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
 use super::mount::Mount;
+use super::multipart::claims::Claims;
 
 /// What a 200 to a write promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +47,8 @@ pub struct Making {
 pub struct Shared {
     /// The locks of keys.
     pub locks: Arc<KeyLocks>,
+    /// Which parts of multipart uploads are being written where.
+    pub uploads: Arc<Claims>,
     /// This server among those on the tree.
     pub instance: Instance,
     mounts: Mutex<HashMap<u64, Arc<Mount>>>,
@@ -61,6 +64,7 @@ impl Shared {
     pub fn new(instance: Instance) -> Shared {
         Shared {
             locks: Arc::default(),
+            uploads: Arc::default(),
             instance,
             mounts: Mutex::default(),
             tables: Mutex::default(),

@@ -5,6 +5,7 @@
 //! bounded steps. Nothing here gives it its name: that is `commit`. A dropped writer leaves nothing.
 //! Source: open(2) O_TMPFILE and O_DIRECT, fallocate(2); DESIGN rules as written down in ARCHITECTURE.md.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 
@@ -54,6 +55,11 @@ pub struct Staged {
 impl Staged {
     fn new(file: File, temporary: Option<TemporaryName>, identity: Identity) -> Staged {
         Staged { file: Some(file), temporary, identity }
+    }
+
+    /// A file that has a name in a directory of the server's own, and is to get one in the tree.
+    pub(super) fn linked(file: File, identity: Identity) -> Staged {
+        Staged::new(file, None, identity)
     }
 
     /// The file, open for reading and writing.
@@ -164,12 +170,40 @@ struct Part {
     offset: u64,
 }
 
-/// Fills a staged file in order.
+/// Whose bytes lie behind the ones a writer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Nobody's: the file is cut to the bytes that were given.
+    Whole,
+    /// Somebody else's from this offset on, a multiple of 4096: nothing is cut, and what a direct write adds to the
+    /// last block stays until the file is cut.
+    SlotTo(u64),
+}
+
+/// Writes that were under way when their writer was dropped, for whoever must know that they are over.
+#[derive(Default)]
+pub struct Unfinished(RefCell<Vec<Writing>>);
+
+impl Unfinished {
+    /// Waits for all of them without minding how they end.
+    pub async fn settle(&self) {
+        let writes = std::mem::take(&mut *self.0.borrow_mut());
+        for writing in writes {
+            let _ = writing.finish().await;
+        }
+    }
+}
+
+/// Fills a file in order.
 pub struct Writer<'a> {
     mount: &'a Mount,
     file: &'a File,
     identity: Identity,
-    announced_bytes: Option<u64>,
+    extent: Extent,
+    // Where writes go that are under way at the drop; without it they end unseen.
+    unfinished: Option<&'a Unfinished>,
+    // Where the body ends, as far as it was announced.
+    announced_end: Option<u64>,
     // Where the next block goes.
     offset: u64,
     reserved_to: u64,
@@ -181,22 +215,28 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Starts at the beginning of a staged file.
     pub fn new(mount: &'a Mount, staged: &'a Staged, announced_bytes: Option<u64>) -> Writer<'a> {
-        Writer::at(mount, staged.file(), 0, staged.identity, announced_bytes)
+        Writer::at(mount, staged.file(), (0, Extent::Whole), staged.identity, announced_bytes, None)
     }
 
-    /// Starts at `offset` of a file that is already open.
+    /// Starts at an offset of a file that is already open.
     pub fn at(
         mount: &'a Mount,
         file: &'a File,
-        offset: u64,
+        (offset, extent): (u64, Extent),
         identity: Identity,
         announced_bytes: Option<u64>,
+        unfinished: Option<&'a Unfinished>,
     ) -> Writer<'a> {
         Writer {
             mount,
             file,
             identity,
-            announced_bytes,
+            extent,
+            unfinished,
+            // A body that is small finds out by itself whether there is room.
+            announced_end: announced_bytes
+                .filter(|announced| *announced >= DIRECT_BYTES_MIN)
+                .map(|announced| offset.saturating_add(announced)),
             offset,
             reserved_to: offset,
             under_way: VecDeque::with_capacity(DEPTH),
@@ -219,6 +259,12 @@ impl<'a> Writer<'a> {
             self.settle_first().await?;
         }
         let padded = if self.file.is_direct() { length.next_multiple_of(ALIGNMENT) } else { length };
+        if let Extent::SlotTo(end) = self.extent
+            && self.offset.saturating_add(padded as u64) > end
+        {
+            // More came than was announced; not a byte of it may reach the neighbour.
+            return Err(S3Error::new(Code::IncompleteBody));
+        }
         self.reserve(padded as u64).await?;
         let writing = file::write_at(self.file, block, 0..padded, self.offset, self.identity);
         self.under_way.push_back(Part { writing, length: padded, offset: self.offset });
@@ -279,13 +325,11 @@ impl<'a> Writer<'a> {
     /// Reserves space for large bodies, one bounded step ahead of what has arrived.
     async fn reserve(&mut self, length: u64) -> Result<(), S3Error> {
         let end = self.offset + length;
-        let Some(announced) = self.announced_bytes.filter(|announced| *announced >= DIRECT_BYTES_MIN) else {
-            return Ok(());
-        };
+        let Some(announced_end) = self.announced_end else { return Ok(()) };
         if end <= self.reserved_to || !self.mount.reserves() {
             return Ok(());
         }
-        let wanted = announced.saturating_sub(self.reserved_to).next_multiple_of(ALIGNMENT as u64);
+        let wanted = announced_end.saturating_sub(self.reserved_to).next_multiple_of(ALIGNMENT as u64);
         let step = wanted.clamp(length, RESERVE_STEP_BYTES.max(length));
         let failed = |errno| s3_error(Doing::Write, errno);
         let space = stat::space(self.file).map_err(failed)?;
@@ -305,24 +349,29 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Waits for all writes and cuts the file to the bytes that were given.
+    /// Waits for all writes and cuts a whole file to the bytes that were given; returns where they end.
     ///
     /// Errors: InsufficientStorage; after an error the file is to be dropped, never published.
     pub async fn finish(mut self) -> Result<u64, S3Error> {
         while self.settle_one().await? {}
         let end = self.offset;
         let padded = end.next_multiple_of(ALIGNMENT as u64);
-        if self.reserved_to > end || (self.file.is_direct() && padded > end) {
+        let is_whole = match self.extent {
+            Extent::Whole => true,
+            Extent::SlotTo(_) => false,
+        };
+        if is_whole && (self.reserved_to > end || (self.file.is_direct() && padded > end)) {
             let cut = file::truncate(self.file, end, self.identity).await;
             cut.map_err(|errno| s3_error(Doing::Write, errno))?;
         }
         Ok(end)
     }
+}
 
-    /// Waits for all writes without minding how they end, so that no block is in use any more.
-    pub async fn abandon(mut self) {
-        while let Some(part) = self.under_way.pop_front() {
-            let _ = part.writing.finish().await;
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if let Some(unfinished) = self.unfinished {
+            unfinished.0.borrow_mut().extend(self.under_way.drain(..).map(|part| part.writing));
         }
     }
 }

@@ -1,0 +1,27 @@
+//! Aborting an upload: it is closed for parts, then everything of it goes.
+//!
+//! A part that is on its way finds no upload when it wants its record. What cannot be removed now is swept at start.
+//! A completed upload is not there to be aborted. Source: AbortMultipartUpload.
+
+use super::complete::hold;
+use super::upload::{self, no_such_upload};
+use crate::fs::bucket::{Bucket, Store};
+use crate::fs::failure::{Doing, s3_error};
+use crate::fs::tree::Tree;
+use crate::s3::error::S3Error;
+use crate::s3::names::{ObjectKey, UploadId};
+
+/// Ends an upload and removes its parts.
+///
+/// Errors: NoSuchUpload; ServiceUnavailable while another server completes it.
+pub async fn abort(tree: &Tree, bucket: &Bucket, key: &ObjectKey, id: &UploadId) -> Result<(), S3Error> {
+    let fence = tree.shared.uploads.close(id).await;
+    let store = bucket.existing_store(tree, Store::Uploads).await;
+    let store = store.map_err(|errno| s3_error(Doing::Remove, errno))?;
+    let store = store.ok_or_else(|| no_such_upload(id))?;
+    let found = upload::find_in(&store, key, id).await?;
+    let _held = hold(&found).await?;
+    upload::remove(tree, &store, id).await.map_err(|errno| s3_error(Doing::Remove, errno))?;
+    fence.end();
+    Ok(())
+}
