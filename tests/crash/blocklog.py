@@ -51,7 +51,10 @@ class Log:
         for _, place, start, length in entries:
             os.pwrite(image, os.pread(self.file, length, start), place)
 
-    def epochs(self):
+    def close(self):
+        os.close(self.file)
+
+    def flushes(self):
         """Where each flush is."""
         return [index for index, entry in enumerate(self.entries) if entry[0] & FLUSH]
 
@@ -97,7 +100,7 @@ def cuts(log, folder, first, seed):
     state = folder / "state"
     shutil.copyfile(folder / "base", state)
     image = os.open(state, os.O_RDWR)
-    done, flushes = 0, [*log.epochs(), len(log.entries)]
+    done, flushes = 0, [*log.flushes(), len(log.entries)]
     try:
         for flush, following in zip(flushes, flushes[1:], strict=False):
             log.apply(image, log.entries[done : flush + 1])
