@@ -173,15 +173,14 @@ impl TinyServer {
             };
         };
         let query = Query::parse(head.raw_query().unwrap_or_default())?;
-        let rules = Rules { region: "eu-west-1".to_owned(), region_rule: RegionRule::Configured };
+        let rules = Rules { region: "eu-west-1".to_owned(), strict_region: RegionRule::Strict };
         let mut keys = SigningKeys::new();
-        let proof = authenticate(head, &query, credentials, &mut keys, &rules, NOW())?;
+        let (_, mut auth) = authenticate(head, &query, credentials, &mut keys, &rules, NOW())?;
         if head.method() != Method::Put {
             return Ok(bytes);
         }
         let payload = Payload::of(head, BodyLength::Exact(bytes.len() as u64), Purpose::Object)?;
         let mut stream = Stream::new(payload.wanted().with(Kind::Sha256));
-        let mut auth = proof.into_payload();
         let trailer = match payload.coding {
             Coding::Plain => {
                 stream.update(&bytes);
