@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
+use crate::s3::checksum::Algorithm;
+use crate::s3::names::BucketName;
 use crate::server::setting::{Cores, EngineChoice, SettingError};
 
 /// One run.
@@ -16,12 +18,16 @@ pub struct BenchPlan {
     pub work: Work,
     /// The server.
     pub target: Target,
-    /// The bucket; it exists.
+    /// The bucket; made when it is missing, unless nothing is prepared.
     pub bucket: String,
     /// Keys are `<prefix><number>`, numbered from 0.
     pub prefix: String,
     /// How many different keys are used, over and over.
     pub keys_count: u64,
+    /// The size of each object that is put, by the run or to prepare it.
+    pub size_bytes: u64,
+    /// What is put in place before the run, outside its figures.
+    pub preparation: Preparation,
     /// Connections, each with one request at a time.
     pub connections_count: u32,
     /// When the run is over.
@@ -45,15 +51,32 @@ pub struct BenchPlan {
 /// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// PutObject of that many bytes.
-    Put {
-        /// Of each object.
-        size_bytes: u64,
-    },
+    /// PutObject.
+    Put,
     /// GetObject, read to its end.
     Get,
     /// HeadObject.
     Stat,
+}
+
+impl Work {
+    /// The word for it on the command line and in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Work::Put => "put",
+            Work::Get => "get",
+            Work::Stat => "stat",
+        }
+    }
+}
+
+/// What is put in place before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preparation {
+    /// The bucket, and for `get` and `stat` every key.
+    Make,
+    /// Nothing: all of it is there.
+    Skip,
 }
 
 /// When a run is over. No request is cut: those in flight finish and count.
@@ -83,6 +106,19 @@ pub enum Signing {
     None,
 }
 
+impl Signing {
+    /// The word for it on the command line and in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Signing::Header => "header",
+            Signing::Unsigned => "unsigned",
+            Signing::Chunked => "chunked",
+            Signing::Trailer => "trailer",
+            Signing::None => "none",
+        }
+    }
+}
+
 impl FromStr for Signing {
     type Err = SettingError;
 
@@ -103,31 +139,31 @@ impl FromStr for Signing {
 pub enum Checksum {
     /// None.
     None,
-    /// CRC32.
-    Crc32,
-    /// CRC32C.
-    Crc32c,
-    /// CRC64NVME.
-    Crc64nvme,
-    /// SHA1.
-    Sha1,
-    /// SHA256.
-    Sha256,
+    /// One of S3's.
+    Of(Algorithm),
+}
+
+impl Checksum {
+    /// The word for it on the command line and in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Checksum::None => "none",
+            Checksum::Of(Algorithm::Crc32) => "crc32",
+            Checksum::Of(Algorithm::Crc32c) => "crc32c",
+            Checksum::Of(Algorithm::Crc64nvme) => "crc64nvme",
+            Checksum::Of(Algorithm::Sha1) => "sha1",
+            Checksum::Of(Algorithm::Sha256) => "sha256",
+        }
+    }
 }
 
 impl FromStr for Checksum {
     type Err = SettingError;
 
     fn from_str(text: &str) -> Result<Checksum, SettingError> {
-        match text {
-            "none" => Ok(Checksum::None),
-            "crc32" => Ok(Checksum::Crc32),
-            "crc32c" => Ok(Checksum::Crc32c),
-            "crc64nvme" => Ok(Checksum::Crc64nvme),
-            "sha1" => Ok(Checksum::Sha1),
-            "sha256" => Ok(Checksum::Sha256),
-            _ => Err(SettingError::new("expected none, crc32, crc32c, crc64nvme, sha1 or sha256")),
-        }
+        let all = Algorithm::ALL.into_iter().map(Checksum::Of).chain([Checksum::None]);
+        let found = all.into_iter().find(|checksum| checksum.word() == text);
+        found.ok_or_else(|| SettingError::new("expected none, crc32, crc32c, crc64nvme, sha1 or sha256"))
     }
 }
 
@@ -147,6 +183,12 @@ impl Target {
     /// The port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What the `Host` header says.
+    pub fn authority(&self) -> String {
+        let Target { host, port } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 
@@ -193,6 +235,9 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What one PutObject may carry. Source: Amazon S3 multipart upload limits.
+const OBJECT_BYTES_MAX: u64 = 5 << 30;
+
 /// A client of one host has fewer ports than that towards one server.
 const CONNECTIONS_MAX: u32 = 20_000;
 
@@ -203,6 +248,12 @@ impl BenchPlan {
         let refuse = |sentence: &str| Err(SettingError::new(sentence));
         if !(1..=CONNECTIONS_MAX).contains(&self.connections_count) {
             return refuse("--connections is 1 to 20000");
+        }
+        if BucketName::parse(&self.bucket).is_err() {
+            return refuse("--bucket is no legal bucket name");
+        }
+        if self.size_bytes > OBJECT_BYTES_MAX {
+            return refuse("--size is at most 5GiB: a larger object takes several parts");
         }
         if self.keys_count == 0
             || self.extent == Extent::Count(0)
@@ -232,13 +283,13 @@ impl BenchPlan {
             Work::Get | Work::Stat if framed || self.checksum != Checksum::None => {
                 Err(SettingError::new("only a put has a body to frame or to checksum"))
             }
-            Work::Put { .. } | Work::Get | Work::Stat => Ok(()),
+            Work::Put | Work::Get | Work::Stat => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn check_target(text: &str, want: Option<(&str, u16)>) {
@@ -266,14 +317,17 @@ mod tests {
         }
     }
 
-    fn check(name: &str, change: impl FnOnce(&mut BenchPlan), want: Result<(), &str>) {
+    /// A plan of 100 signed puts of 4 KiB, changed.
+    pub fn plan(change: impl FnOnce(&mut BenchPlan)) -> BenchPlan {
         let secret_access_key = Zeroizing::new("secret".to_owned());
         let mut plan = BenchPlan {
-            work: Work::Put { size_bytes: 4096 },
+            work: Work::Put,
             target: "http://127.0.0.1:9000".parse().expect("a target"),
             bucket: "bench".to_owned(),
             prefix: "bench/".to_owned(),
             keys_count: 1000,
+            size_bytes: 4096,
+            preparation: Preparation::Make,
             connections_count: 16,
             extent: Extent::Count(100),
             signing: Signing::Header,
@@ -285,6 +339,11 @@ mod tests {
             server_pid: None,
         };
         change(&mut plan);
+        plan
+    }
+
+    fn check(name: &str, change: impl FnOnce(&mut BenchPlan), want: Result<(), &str>) {
+        let plan = plan(change);
         assert!(!format!("{plan:?}").contains("secret\""), "{name}: the secret is in the Debug text");
         match (plan.check(), want) {
             (Ok(()), Ok(())) => (),
@@ -296,6 +355,8 @@ mod tests {
     #[test]
     fn relations() {
         check("plain", |_| (), Ok(()));
+        check("no object", |plan| plan.size_bytes = OBJECT_BYTES_MAX + 1, Err("5GiB"));
+        check("no bucket", |plan| plan.bucket = "No".to_owned(), Err("--bucket"));
         check("no connection", |plan| plan.connections_count = 0, Err("--connections"));
         check("no key", |plan| plan.keys_count = 0, Err("at least 1"));
         check("no time", |plan| plan.extent = Extent::Time { time_ms: 0 }, Err("at least 1"));
@@ -304,12 +365,14 @@ mod tests {
         let anonymous = |plan: &mut BenchPlan| (plan.signing, plan.credentials) = (Signing::None, None);
         check("anonymous", anonymous, Ok(()));
         check("trailer of nothing", |plan| plan.signing = Signing::Trailer, Err("needs a --checksum"));
-        let trailer =
-            |plan: &mut BenchPlan| (plan.signing, plan.checksum) = (Signing::Trailer, Checksum::Crc64nvme);
+        let trailer = |plan: &mut BenchPlan| {
+            (plan.signing, plan.checksum) = (Signing::Trailer, Checksum::Of(Algorithm::Crc64nvme))
+        };
         check("trailer", trailer, Ok(()));
         let get = |plan: &mut BenchPlan| (plan.work, plan.signing) = (Work::Get, Signing::Chunked);
         check("a get in chunks", get, Err("only a put"));
-        let stat = |plan: &mut BenchPlan| (plan.work, plan.checksum) = (Work::Stat, Checksum::Sha1);
+        let stat =
+            |plan: &mut BenchPlan| (plan.work, plan.checksum) = (Work::Stat, Checksum::Of(Algorithm::Sha1));
         check("a stat with a checksum", stat, Err("only a put"));
     }
 }

@@ -1,13 +1,15 @@
 //! `ringway bench put|get|stat`: its flags, and how they become one `BenchPlan`.
 //! The key pair comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as for every S3 client: no secret in argv.
-//! It sends nothing and measures nothing.
+//! It measures nothing: the bench floor does.
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use crate::bench::plan::{BenchPlan, Checksum, Credentials, Extent, Signing, Target, Work};
+use crate::bench;
+use crate::bench::plan::{BenchPlan, Checksum, Credentials, Extent, Preparation, Signing, Target, Work};
 use crate::cli::Failure;
 use crate::cli::layers::Environment;
 use crate::server::setting::{Cores, EngineChoice, parse_size_bytes};
@@ -17,9 +19,6 @@ use crate::server::setting::{Cores, EngineChoice, parse_size_bytes};
 pub enum BenchCommand {
     /// Upload objects of one size
     Put {
-        /// Size of each object
-        #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size_bytes)]
-        size: u64,
         /// The checksum that each upload carries
         #[arg(long, value_name = "none|crc32|crc32c|crc64nvme|sha1|sha256", default_value = "none")]
         checksum: Checksum,
@@ -27,9 +26,9 @@ pub enum BenchCommand {
         #[command(flatten)]
         flags: BenchArgs,
     },
-    /// Read objects that `put` made with the same --prefix and --keys
+    /// Read objects, put before the run unless --no-prepare says that they are there
     Get(BenchArgs),
-    /// HEAD objects that `put` made with the same --prefix and --keys
+    /// HEAD objects, put before the run unless --no-prepare says that they are there
     Stat(BenchArgs),
 }
 
@@ -40,7 +39,7 @@ pub struct BenchArgs {
     #[arg(value_name = "http://HOST:PORT", default_value = "http://127.0.0.1:9000")]
     target: Target,
 
-    /// The bucket; it must exist
+    /// The bucket; made when it is missing
     #[arg(long, value_name = "NAME", default_value = "bench")]
     bucket: String,
 
@@ -51,6 +50,14 @@ pub struct BenchArgs {
     /// How many different keys are used, over and over
     #[arg(long, value_name = "N", default_value_t = 1000)]
     keys: u64,
+
+    /// Size of each object
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size_bytes)]
+    size: u64,
+
+    /// Bucket and objects are there already
+    #[arg(long)]
+    no_prepare: bool,
 
     /// Connections, each with one request at a time
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -104,7 +111,7 @@ impl BenchCommand {
     /// Errors: Usage.
     pub fn plan(self, environment: Environment<'_>) -> Result<(BenchPlan, ReportFormat), Failure> {
         let (work, checksum, flags) = match self {
-            BenchCommand::Put { size, checksum, flags } => (Work::Put { size_bytes: size }, checksum, flags),
+            BenchCommand::Put { checksum, flags } => (Work::Put, checksum, flags),
             BenchCommand::Get(flags) => (Work::Get, Checksum::None, flags),
             BenchCommand::Stat(flags) => (Work::Stat, Checksum::None, flags),
         };
@@ -122,6 +129,8 @@ impl BenchCommand {
             bucket: flags.bucket,
             prefix: flags.prefix,
             keys_count: flags.keys,
+            size_bytes: flags.size,
+            preparation: if flags.no_prepare { Preparation::Skip } else { Preparation::Make },
             connections_count: flags.connections,
             extent: match flags.count {
                 Some(count) => Extent::Count(count),
@@ -138,6 +147,25 @@ impl BenchCommand {
         plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
         Ok((plan, format))
     }
+}
+
+/// Carries out a run and prints its report to `out`, what else there is to say to stderr.
+/// Errors: Usage; Failed when the run came to no report, or no request succeeded.
+pub fn run(command: BenchCommand, environment: Environment<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    let (plan, format) = command.plan(environment)?;
+    let report = bench::run(&plan).map_err(Failure::failed)?;
+    for notice in &report.notices {
+        eprintln!("ringway: {notice}");
+    }
+    let printed = match format {
+        ReportFormat::Table => out.write_all(report.table().as_bytes()),
+        ReportFormat::Json => writeln!(out, "{}", report.json()),
+    };
+    printed.and_then(|()| out.flush()).map_err(Failure::failed)?;
+    if report.tally.done_count == 0 {
+        return Err(Failure::Failed("no request succeeded".to_owned()));
+    }
+    Ok(())
 }
 
 fn credentials(environment: Environment<'_>) -> Result<Option<Credentials>, Failure> {
@@ -159,7 +187,7 @@ mod tests {
     use super::*;
     use clap::{FromArgMatches, Subcommand};
 
-    fn check(line: &str, want: Result<(Work, Extent, ReportFormat), &str>) {
+    fn check(line: &str, want: Result<(Work, u64, Extent, ReportFormat), &str>) {
         let command = BenchCommand::augment_subcommands(clap::Command::new("bench"));
         command.clone().debug_assert();
         let environment = |name: &str| name.starts_with("AWS_").then(|| OsString::from("pair"));
@@ -169,7 +197,9 @@ mod tests {
             .map_err(Failure::Clap)
             .and_then(|command| command.plan(&environment));
         match (got, want) {
-            (Ok((plan, format)), Ok(want)) => assert_eq!((plan.work, plan.extent, format), want, "{line}"),
+            (Ok((plan, format)), Ok(want)) => {
+                assert_eq!((plan.work, plan.size_bytes, plan.extent, format), want, "{line}")
+            }
             (Err(Failure::Usage(text)), Err(part)) => assert!(text.contains(part), "{line}: {text}"),
             (Err(Failure::Clap(error)), Err(part)) => {
                 assert!(error.to_string().contains(part), "{line}: {error}")
@@ -181,18 +211,30 @@ mod tests {
     #[test]
     fn flags() {
         let ten_seconds = Extent::Time { time_ms: 10_000 };
-        check("put", Ok((Work::Put { size_bytes: 1 << 20 }, ten_seconds, ReportFormat::Table)));
-        check(
-            "put --size 4KiB --json",
-            Ok((Work::Put { size_bytes: 4096 }, ten_seconds, ReportFormat::Json)),
-        );
-        check("get http://[::1]:1 --count 7", Ok((Work::Get, Extent::Count(7), ReportFormat::Table)));
-        check("stat --signing none", Ok((Work::Stat, ten_seconds, ReportFormat::Table)));
+        const MIB: u64 = 1 << 20;
+        check("put", Ok((Work::Put, MIB, ten_seconds, ReportFormat::Table)));
+        check("put --size 4KiB --json", Ok((Work::Put, 4096, ten_seconds, ReportFormat::Json)));
+        check("get http://[::1]:1 --count 7", Ok((Work::Get, MIB, Extent::Count(7), ReportFormat::Table)));
+        check("stat --signing none", Ok((Work::Stat, MIB, ten_seconds, ReportFormat::Table)));
         check("put --signing trailer", Err("needs a --checksum"));
-        check("get --size 4KiB", Err("--size"));
+        check("get --checksum crc32", Err("--checksum"));
+        check("put --checksum md5", Err("expected none, crc32"));
+        check("put --size 6GiB", Err("at most 5GiB"));
         check("get --count 7 --seconds 1", Err("cannot be used with"));
         check("get --seconds 0", Err("at least 1"));
         check("get --signing v2", Err("expected header"));
         check("get ftp://a", Err("expected http://HOST:PORT"));
+    }
+
+    #[test]
+    fn a_run_without_a_server_fails_and_prints_nothing() {
+        // Nobody listens on the port any more once the listener is dropped.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let line = format!("ringway bench put http://{} --signing none", closed.expect("a port"));
+        let argv: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let mut out = Vec::new();
+        let failure = crate::cli::run(&argv, &|_| None, &mut out).expect_err("nobody is there");
+        assert!(matches!(&failure, Failure::Failed(text) if text.contains("cannot connect")), "{failure:?}");
+        assert!(out.is_empty());
     }
 }

@@ -20,6 +20,7 @@ mod tests;
 
 pub use layers::Environment;
 
+use crate::cli::bench::BenchCommand;
 use crate::cli::root_key::RootKeyCommand;
 use crate::cli::serve::ServeArgs;
 use crate::server::root_key::RootKeyError;
@@ -46,6 +47,12 @@ enum Command {
     /// Show the root user's key pair, or make a new one
     #[command(subcommand)]
     RootKey(RootKeyCommand),
+    /// Measure an S3 server: throughput, latency, CPU time
+    ///
+    /// Signs with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The bucket is made when it is missing, and what `get`
+    /// and `stat` ask for is put first; neither is in the figures.
+    #[command(subcommand, after_help = BENCH_EXAMPLES, after_long_help = BENCH_EXAMPLES)]
+    Bench(BenchCommand),
 }
 
 const EXAMPLES: &str = "\
@@ -71,6 +78,15 @@ The root user's key pair is made at the first start and kept in the state
 directory; RINGWAY_ROOT_ACCESS_KEY and RINGWAY_ROOT_SECRET_KEY replace it (both).
 
 Signals: SIGTERM and Ctrl-C drain, the second stops at once.";
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  ringway bench put --size 64MiB --connections 16 --seconds 30
+  ringway bench put --size 64MiB --signing trailer --checksum crc64nvme
+  ringway bench get http://10.0.0.5:9000 --size 4KiB --keys 1000 --count 100000 --json
+  ringway bench stat --cores 3-3 --server-pid \"$(pgrep -x ringway | head -n 1)\"
+
+A client on the server's host takes CPU from it: keep them apart with --cores.";
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -128,9 +144,10 @@ pub fn run(argv: &[OsString], environment: Environment<'_>, out: &mut dyn Write)
         Command::Serve(args) => {
             let config = args.config()?;
             let opened = start::open(config, serve::given_root_key(environment)?).map_err(not_opened)?;
-serve::run(opened)
+            serve::run(opened)
         }
         Command::RootKey(command) => root_key::run(command, out),
+        Command::Bench(command) => bench::run(command, environment, out),
     }
 }
 

@@ -16,20 +16,20 @@ use std::io::{IsTerminal, Write};
 
 use uring::fault::Plan;
 
+use crate::auth::authenticate::RegionRule;
 use crate::server::banner::{self, Session, StoredSecret};
+use crate::server::config::Config;
 use crate::server::control::Signals;
 use crate::server::lifecycle::Outcome;
-use crate::server::serve::Server;
-use crate::server::start::Opened;
-use crate::server::{self, log, log_writer};
-use crate::auth::authenticate::RegionRule;
-use crate::server::config::Config;
 use crate::server::root_key::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
+use crate::server::serve::Server;
 use crate::server::setting::{
     Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, FileMode, LogFormat, Region,
     SettingError, Switch, parse_size_bytes, parse_time_ms,
 };
 use crate::server::start::GivenRootKey;
+use crate::server::start::Opened;
+use crate::server::{self, log, log_writer};
 
 /// The flags of `ringway serve`. Each is none when nobody gave it: the default is `Config`'s.
 #[derive(Debug, Args)]

@@ -20,4 +20,6 @@ pub mod reader;
 pub mod remove;
 pub mod writer;
 
+pub mod list;
+pub mod together;
 pub mod multipart;

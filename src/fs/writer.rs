@@ -13,8 +13,8 @@ use uring::arena::{ALIGNMENT, Block, BlockMut};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Writing};
 use uring::identity::Identity;
-use uring::task;
 use uring::stat;
+use uring::task;
 
 use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};

@@ -5,7 +5,7 @@ use crate::fs::bucket::{self, Creation};
 use crate::ops::call::Call;
 use crate::ops::response::Response;
 use crate::s3::error::{Code, S3Error};
-
+use crate::s3::xml::create_bucket;
 
 /// The region in which S3 answers 200 to the owner of a bucket that exists, as it has from its first day.
 const FORGIVING_REGION: &str = "us-east-1";
@@ -17,7 +17,7 @@ const FORGIVING_REGION: &str = "us-east-1";
 pub async fn create_bucket(call: &Call<'_>, document: &[u8]) -> Result<Response, S3Error> {
     let name = call.bucket()?;
     if !document.is_empty() {
-        check_location(call, None)?;
+        check_location(call, create_bucket::read(document)?.location.as_deref())?;
     }
     match bucket::create(call.tree(), name, call.identity()).await? {
         Creation::Existed if call.service.region != FORGIVING_REGION => {

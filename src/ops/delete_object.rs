@@ -17,7 +17,8 @@ pub async fn delete_object(call: &Call<'_>) -> Result<Response, S3Error> {
     let bucket = Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;
     match call.path_to_read()? {
         Some(path) => {
-            let target = Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
+            let target =
+                Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
             remove::delete(&target, &condition).await?;
         }
         None => condition.check(None)?,

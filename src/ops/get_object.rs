@@ -21,12 +21,8 @@ pub async fn get_object(call: &Call<'_>) -> Result<Response, S3Error> {
     let (selected, mut response) = describe(call).await?;
     let Some((object, selection)) = selected else { return Ok(response) };
     let (offset_bytes, length_bytes) = extent(&object, selection);
-    response.body = Body::File(FileBody {
-        attributes: object.attributes,
-        file: object.file,
-        offset_bytes,
-        length_bytes,
-    });
+    response.body =
+        Body::File(FileBody { attributes: object.attributes, file: object.file, offset_bytes, length_bytes });
     Ok(response)
 }
 
@@ -78,10 +74,8 @@ async fn describe(call: &Call<'_>) -> Result<(Option<(Object, Selection)>, Respo
 fn select(call: &Call<'_>, range: RangeHeader, object: &Object) -> Result<Selection, S3Error> {
     match call.route.part_number()? {
         None => range.resolve(object.size_bytes()),
-        Some(_) if call.head.header("range").is_some() => {
-            Err(S3Error::new(Code::InvalidRequest)
-                .with_message("cannot specify both Range header and partNumber query parameter"))
-        }
+        Some(_) if call.head.header("range").is_some() => Err(S3Error::new(Code::InvalidRequest)
+            .with_message("cannot specify both Range header and partNumber query parameter")),
         // An object that was not uploaded in parts is its own only part.
         Some(number) if number.value() == 1 && object.etag().part_count().is_none() => Ok(Selection::Whole),
         Some(_) => Err(not_implemented("partNumber")),
@@ -114,7 +108,9 @@ fn response_of(
     let wants_checksum =
         call.head.header_text("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
     match metadata.checksum {
-        Some(checksum) if wants_checksum && selection == Selection::Whole => Ok(with_checksum(response, &checksum)),
+        Some(checksum) if wants_checksum && selection == Selection::Whole => {
+            Ok(with_checksum(response, &checksum))
+        }
         Some(_) | None => Ok(response),
     }
 }

@@ -11,7 +11,11 @@ pub mod create_bucket;
 pub mod delete_bucket;
 pub mod get_bucket_location;
 pub mod head_bucket;
+pub mod list_buckets;
 
 pub mod delete_object;
+pub mod delete_objects;
 pub mod get_object;
+pub mod list_objects;
+pub mod list_objects_v2;
 pub mod put_object;

@@ -32,7 +32,8 @@ pub async fn put_object(
     let path = call.path_to_write()?;
     let condition = WriteCondition::of_put(call.head)?;
     let payload = Payload::of(call.head, length, Purpose::Object)?;
-    let description = Description { headers: StoredHeaders::of(call.head), metadata: UserMetadata::of(call.head)? };
+    let description =
+        Description { headers: StoredHeaders::of(call.head), metadata: UserMetadata::of(call.head)? };
     let bucket = Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;
     let target = Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
     target.check_early(&condition).await?;
@@ -82,7 +83,8 @@ async fn put_file(
 ) -> Result<(Committed, Option<Checksum>), S3Error> {
     let announced = payload.decoded_bytes;
     writer::check_announced(target.bucket, announced.unwrap_or(0))?;
-    let way = if announced.is_none_or(|bytes| bytes >= DIRECT_BYTES_MIN) { Path::Direct } else { Path::Cached };
+    let way =
+        if announced.is_none_or(|bytes| bytes >= DIRECT_BYTES_MIN) { Path::Direct } else { Path::Cached };
     let staged = writer::stage(target.tree, target.bucket, target.path, way, target.identity).await?;
     let file_writer = Writer::new(&target.bucket.mount, &staged, announced);
     let extra = Wanted::NONE.with(Kind::Md5);
@@ -100,7 +102,8 @@ async fn put_directory(
     condition: &WriteCondition,
 ) -> Result<(Committed, Option<Checksum>), S3Error> {
     let refused = || {
-        S3Error::new(Code::InvalidArgument).with_message("a key that ends in `/` is a directory and takes no bytes")
+        S3Error::new(Code::InvalidArgument)
+            .with_message("a key that ends in `/` is a directory and takes no bytes")
     };
     if payload.decoded_bytes.is_some_and(|bytes| bytes > 0) {
         return Err(refused());

@@ -87,7 +87,16 @@ impl<'a> Incoming<'a> {
             BodyLength::Exact(bytes) => Wire::Remaining(bytes),
             BodyLength::Chunked => Wire::Chunked(ChunkedDecoder::new()),
         };
-        Incoming { socket, leftover, framing, expectation, auth, pace, window: (time::now(), 0), wire_bytes: 0 }
+        Incoming {
+            socket,
+            leftover,
+            framing,
+            expectation,
+            auth,
+            pace,
+            window: (time::now(), 0),
+            wire_bytes: 0,
+        }
     }
 
     /// Whether all of the body has been taken from the wire.
@@ -157,7 +166,12 @@ impl<'a> Incoming<'a> {
     /// Receives into `block[filled..]` and takes the HTTP framing off.
     ///
     /// Shape: the new end of what is filled. Errors: IncompleteBody, RequestTimeout, InvalidRequest for broken framing.
-    async fn fill(&mut self, block: BlockMut, filled: usize, fill: Fill) -> (Result<usize, S3Error>, BlockMut) {
+    async fn fill(
+        &mut self,
+        block: BlockMut,
+        filled: usize,
+        fill: Fill,
+    ) -> (Result<usize, S3Error>, BlockMut) {
         if self.progress() == Progress::Ended {
             return (Ok(filled), block);
         }
@@ -166,7 +180,9 @@ impl<'a> Incoming<'a> {
         }
         let mut block = block;
         let room = match &self.framing {
-            Wire::Remaining(bytes) => (block.len() - filled).min(usize::try_from(*bytes).unwrap_or(usize::MAX)),
+            Wire::Remaining(bytes) => {
+                (block.len() - filled).min(usize::try_from(*bytes).unwrap_or(usize::MAX))
+            }
             Wire::Chunked(_) => block.len() - filled,
         };
         let taken = room.min(self.leftover.len());
@@ -178,7 +194,8 @@ impl<'a> Incoming<'a> {
             let deadline = self.window.0.after(self.pace.window);
             // Only a body whose end is known may wait for a full block.
             let fill = if matches!(self.framing, Wire::Remaining(_)) { fill } else { Fill::Some };
-            let (result, back) = net::receive(self.socket, block, filled..filled + room, fill, deadline).await;
+            let (result, back) =
+                net::receive(self.socket, block, filled..filled + room, fill, deadline).await;
             block = back;
             match result {
                 Ok(0) => return (Err(incomplete()), block),
@@ -202,7 +219,8 @@ impl<'a> Incoming<'a> {
             Wire::Chunked(decoder) => {
                 let bytes = &mut block[filled..filled + received];
                 let decoded = decoder.decode(bytes).map_err(|_| {
-                    S3Error::new(Code::InvalidRequest).with_message("the chunked transfer coding of the body is broken")
+                    S3Error::new(Code::InvalidRequest)
+                        .with_message("the chunked transfer coding of the body is broken")
                 })?;
                 // What lies behind the body is the next request, and comes before what else was left over.
                 if decoded.consumed_bytes < received {
@@ -265,7 +283,15 @@ impl<'a> Inspection<'a> {
             Coding::Plain => None,
             Coding::AwsChunked(framing) => Some(Decoder::new(framing, payload.decoded_bytes)),
         };
-        Inspection { payload, signed_sha256, signer, decoder, stream: Stream::new(wanted), marks: Vec::new(), bytes: 0 }
+        Inspection {
+            payload,
+            signed_sha256,
+            signer,
+            decoder,
+            stream: Stream::new(wanted),
+            marks: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Takes aws-chunked framing off `bytes` and lets signatures and digests see what is left; returns its length.

@@ -102,8 +102,12 @@ async fn serve_request(core: &Rc<CoreState>, socket: &Socket, received: &mut Vec
 /// Whether a body that nobody reads stands in the way of the next request.
 fn unread(framing: &Framing) -> Progress {
     match framing.body {
-        crate::http::framing::BodyLength::Empty | crate::http::framing::BodyLength::Exact(0) => Progress::Ended,
-        crate::http::framing::BodyLength::Exact(_) | crate::http::framing::BodyLength::Chunked => Progress::Open,
+        crate::http::framing::BodyLength::Empty | crate::http::framing::BodyLength::Exact(0) => {
+            Progress::Ended
+        }
+        crate::http::framing::BodyLength::Exact(_) | crate::http::framing::BodyLength::Chunked => {
+            Progress::Open
+        }
     }
 }
 
@@ -128,7 +132,8 @@ async fn read_head(
         let result = {
             let mut scratch = core.scratch.borrow_mut();
             let room = scratch.len().min(RequestHead::BYTES_MAX);
-            net::receive_now(socket, &mut scratch[..room]).inspect(|count| received.extend(&scratch[..*count]))
+            net::receive_now(socket, &mut scratch[..room])
+                .inspect(|count| received.extend(&scratch[..*count]))
         };
         match result {
             Ok(0) if received.is_empty() => return Ok(None),

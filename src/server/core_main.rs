@@ -149,11 +149,15 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
     let mount = tree.probe_root().await?;
     tracing::info!(root = %config.root.display(), "{mount}");
     if durability == Durability::Full && !mount.syncs_directories {
-        tracing::error!("--durability full is refused here: this filesystem cannot flush directories; use data or none");
+        tracing::error!(
+            "--durability full is refused here: this filesystem cannot flush directories; use data or none"
+        );
         return Err(Errno::NOTSUP);
     }
     if !mount.keeps_attributes {
-        tracing::warn!("this filesystem keeps no extended attributes: ETags are synthetic, metadata is not stored");
+        tracing::warn!(
+            "this filesystem keeps no extended attributes: ETags are synthetic, metadata is not stored"
+        );
     }
     sweep(&tree).await;
     Ok(tree)

@@ -30,6 +30,7 @@ pub async fn run(
         receive::receive_document(incoming, &payload, bytes_max).await
     };
     match call.route.operation {
+        Operation::ListBuckets => ops::list_buckets::list_buckets(call).await,
         Operation::CreateBucket => {
             let document = document(incoming, Purpose::Document, DOCUMENT_BYTES_MAX).await?;
             ops::create_bucket::create_bucket(call, &document).await
@@ -40,6 +41,12 @@ pub async fn run(
         Operation::PutObject => ops::put_object::put_object(call, framing.body, incoming).await,
         Operation::GetObject => ops::get_object::get_object(call).await,
         Operation::HeadObject => ops::get_object::head_object(call).await,
+        Operation::DeleteObjects => {
+            let document = document(incoming, Purpose::Document, DELETE_OBJECTS_BYTES_MAX).await?;
+            ops::delete_objects::delete_objects(call, &document).await
+        }
+        Operation::ListObjects => ops::list_objects::list_objects(call).await,
+        Operation::ListObjectsV2 => ops::list_objects_v2::list_objects_v2(call).await,
         Operation::DeleteObject => ops::delete_object::delete_object(call).await,
         other => Err(other.not_implemented()),
     }

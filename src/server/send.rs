@@ -118,7 +118,9 @@ pub async fn file(core: &CoreState, socket: &Socket, head: &[u8], body: FileBody
         }
     }
     let mut watch = Watch::new(pace);
-    if !head.is_empty() && rest(socket, &[IoSlice::new(head)], 0, Following::More, &mut watch).await == End::Broken {
+    if !head.is_empty()
+        && rest(socket, &[IoSlice::new(head)], 0, Following::More, &mut watch).await == End::Broken
+    {
         return (End::Broken, 0);
     }
     let mut transfer = Transfer { socket, body: &body, sent: 0, watch };
@@ -141,7 +143,8 @@ async fn with_head(
         if length > 0 && file::read_resident(&body.file, bytes, body.offset_bytes) != Ok(length) {
             return None;
         }
-        let sent = match net::send_now(socket, &[IoSlice::new(head), IoSlice::new(bytes)], Following::Nothing) {
+        let sent = match net::send_now(socket, &[IoSlice::new(head), IoSlice::new(bytes)], Following::Nothing)
+        {
             Ok(sent) => sent,
             Err(Errno::AGAIN) => 0,
             Err(_) => return Some((End::Broken, 0)),
@@ -252,7 +255,8 @@ impl Transfer<'_> {
             Ok(0) | Err(_) => End::Broken,
             Ok(count) => {
                 let bytes = &block[..count as usize];
-                let end = rest(self.socket, &[IoSlice::new(bytes)], 0, Following::Nothing, &mut self.watch).await;
+                let end =
+                    rest(self.socket, &[IoSlice::new(bytes)], 0, Following::Nothing, &mut self.watch).await;
                 self.sent += u64::from(count);
                 end
             }
@@ -264,7 +268,8 @@ impl Transfer<'_> {
         if self.watch.room(self.socket).await == End::Broken {
             return None;
         }
-        let size = if self.left() > BlockSize::Small.bytes() as u64 { BlockSize::Large } else { BlockSize::Small };
+        let size =
+            if self.left() > BlockSize::Small.bytes() as u64 { BlockSize::Large } else { BlockSize::Small };
         if let Some(mut blocks) = arena::try_acquire(size, 1) {
             return blocks.pop();
         }

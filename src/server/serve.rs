@@ -111,7 +111,8 @@ pub fn start(
     let engine = choose_engine(config)?;
     let cpus = choose_cpus(&config.cores)?;
     let listeners = listen(config, cpus.len())?;
-    let s3: Vec<SocketAddr> = listeners.first().map(|own| own.iter().map(Listener::address).collect()).unwrap_or_default();
+    let s3: Vec<SocketAddr> =
+        listeners.first().map(|own| own.iter().map(Listener::address).collect()).unwrap_or_default();
     let admin = TcpListener::bind(config.admin_listen).map_err(ServeError::Control)?;
     let admin_address = admin.local_addr().map_err(ServeError::Control)?;
     let labels = labels();
@@ -127,7 +128,12 @@ pub fn start(
     };
     let own = listeners.into_iter().zip(receivers).zip(core_reports).zip(metrics.clone());
     let own: Vec<_> = own
-        .map(|(((listeners, commands), reports), metrics)| core_main::Own { listeners, commands, reports, metrics })
+        .map(|(((listeners, commands), reports), metrics)| core_main::Own {
+            listeners,
+            commands,
+            reports,
+            metrics,
+        })
         .map(Some)
         .collect();
     let own = Mutex::new(own);

@@ -9,6 +9,8 @@ MIB = 1024 * 1024
 SMALL_FILES = 1000
 # No multiple of any part size or block.
 LARGE_BYTES = 100 * MIB + 4097
+# Older than any object the tests make.
+OLD_UNIX_S = 1_600_000_000
 
 
 def content(seed, size):
@@ -19,6 +21,8 @@ def content(seed, size):
 def write(path, body):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
+    # S3 shows whole seconds: a file as young as its object would look newer to a client that compares times.
+    os.utime(path, (OLD_UNIX_S, OLD_UNIX_S))
     return path
 
 

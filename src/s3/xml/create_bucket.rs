@@ -1,70 +1,61 @@
-//! The configuration that CreateBucket may bring.
-//! What it asks for beyond a location is refused by name; a bucket without its tags would be another bucket.
-//! Whether the location fits this server's region is the operation's to decide.
-//! Source: Amazon S3 API reference, CreateBucket, "Request syntax".
+//! CreateBucketConfiguration, the optional document of CreateBucket.
+//! Only the region is understood. What describes another kind of bucket, or tags, is refused by name: a bucket that was
+//! made without what was asked for would be the wrong one. Whether the region is ours is the operation's question.
+//! Source: CreateBucket, request syntax.
 
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml::reader::{Reader, malformed};
+use crate::s3::xml::reader::Reader;
 
-/// Longest request. Units: bytes.
-pub const BYTES_MAX: usize = 1024 * 1024;
-
-/// The configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a client asks of a new bucket.
+#[derive(Debug, PartialEq, Eq)]
 pub struct CreateBucketConfiguration {
-    /// The location constraint; an empty one is none.
+    /// The region, as sent; none or empty means the endpoint's own.
     pub location: Option<String>,
 }
 
-/// Reads the request; an empty body is an empty configuration.
+/// Reads the document.
 ///
-/// Errors: MalformedXML; NotImplemented naming the element.
-pub fn read(bytes: &[u8]) -> Result<CreateBucketConfiguration, S3Error> {
-    let mut configuration = CreateBucketConfiguration::default();
-    if bytes.is_empty() {
-        return Ok(configuration);
-    }
-    let mut document = Reader::document(bytes, "CreateBucketConfiguration")?;
-    while let Some(name) = document.next_child()? {
-        match name {
-            "LocationConstraint" if configuration.location.is_some() => {
-                return Err(malformed("there are two constraints"));
+/// Errors: MalformedXML; NotImplemented for what would make another kind of bucket.
+pub fn read(document: &[u8]) -> Result<CreateBucketConfiguration, S3Error> {
+    let mut reader = Reader::document(document, "CreateBucketConfiguration")?;
+    let mut location = None;
+    loop {
+        match reader.next_child()? {
+            None => return Ok(CreateBucketConfiguration { location }),
+            Some("LocationConstraint") => location = Some(reader.text()?.trim().to_owned()),
+            Some(element @ ("Location" | "Bucket" | "Tags")) => {
+                return Err(S3Error::new(Code::NotImplemented)
+                    .with_message(format!("{element} of CreateBucketConfiguration is not implemented")));
             }
-            "LocationConstraint" => configuration.location = Some(document.text()?.trim().to_string()),
-            "Location" | "Bucket" | "Tags" => {
-                let message = format!("The element {name} of CreateBucketConfiguration is not implemented.");
-                return Err(S3Error::new(Code::NotImplemented).with_message(message));
-            }
-            _ => return Err(malformed("the configuration has an element that S3 does not know")),
+            Some(_) => reader.skip()?,
         }
     }
-    configuration.location = configuration.location.filter(|location| !location.is_empty());
-    Ok(configuration)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(text: &str, want: Result<Option<&str>, Code>) {
-        let got = read(text.as_bytes());
-        let got = got.as_ref().map(|configuration| configuration.location.as_deref());
-        assert_eq!(got.map_err(|error| error.code()), want, "{text}");
+    fn check(name: &str, inner: &str, want: Result<Option<&str>, Code>) {
+        let document = format!(
+            "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}\
+             </CreateBucketConfiguration>"
+        );
+        let got = read(document.as_bytes()).map(|read| read.location).map_err(|error| error.code());
+        assert_eq!(got, want.map(|location| location.map(str::to_owned)), "{name}");
     }
 
     #[test]
     fn configurations() {
-        check("", Ok(None));
-        check("<CreateBucketConfiguration/>", Ok(None));
-        check(
-            "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
-             <LocationConstraint> eu-west-1\n</LocationConstraint></CreateBucketConfiguration>",
-            Ok(Some("eu-west-1")),
-        );
-        check("<CreateBucketConfiguration><LocationConstraint/></CreateBucketConfiguration>", Ok(None));
-        check("<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>", Err(Code::NotImplemented));
-        check("<CreateBucketConfiguration><Other/></CreateBucketConfiguration>", Err(Code::MalformedXML));
-        check("<Other/>", Err(Code::MalformedXML));
-        check(" ", Err(Code::MalformedXML));
+        check("nothing", "", Ok(None));
+        check("empty", "<LocationConstraint/>", Ok(Some("")));
+        check("a region", "<LocationConstraint>eu-west-1</LocationConstraint>", Ok(Some("eu-west-1")));
+        check("with spaces", " <LocationConstraint>\n eu \n</LocationConstraint>\n", Ok(Some("eu")));
+        check("unknown", "<X><Y/></X>", Ok(None));
+        check("another kind", "<Bucket><Type>Directory</Type></Bucket>", Err(Code::NotImplemented));
+        check("tags", "<Tags/>", Err(Code::NotImplemented));
+        check("nested", "<LocationConstraint><a/></LocationConstraint>", Err(Code::MalformedXML));
+        assert_eq!(read(b"<Delete/>").map_err(|error| error.code()), Err(Code::MalformedXML));
+        assert_eq!(read(b"").map_err(|error| error.code()), Err(Code::MalformedXML));
     }
 }

@@ -1,223 +1,232 @@
-//! The request and the answer of DeleteObjects.
-//! Keys stay text here: one that no object can have is an error of its entry, not of the request.
-//! The conditions of directory buckets (LastModifiedTime, Size) are refused by name, never overlooked.
-//! Source: Amazon S3 API reference, DeleteObjects; DeleteObject, "ObjectIdentifier".
+//! Delete and DeleteResult, the document and the answer of DeleteObjects.
+//! A condition of an entry that nobody can check is kept by name, so that the operation can refuse that entry.
+//! It does not parse keys: an illegal one is an entry like any other, and deleted already.
+//! Source: DeleteObjects, request and response syntax.
 
-use crate::s3::error::{Code, S3Error};
+use crate::s3::error::S3Error;
 use crate::s3::xml::reader::{Reader, malformed};
 use crate::s3::xml::writer::Writer;
 
-/// Longest request: 1,000 keys of 1,024 bytes with their escapes. Units: bytes.
-pub const BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Most keys of a request.
-pub const KEYS_MAX: usize = 1000;
+/// Most entries of one request.
+pub const ENTRIES_MAX: usize = 1000;
+
+/// Which results the client wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Every entry.
+    Verbose,
+    /// Errors alone (`<Quiet>true</Quiet>`).
+    Quiet,
+}
 
 /// What is to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeleteRequest {
-    /// The entries, 1 to `KEYS_MAX`, in the order sent.
-    pub entries: Vec<DeleteEntry>,
-    /// What the answer lists.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delete {
+    /// 1 to `ENTRIES_MAX` entries, in the order sent.
+    pub entries: Vec<Entry>,
+    /// Which results are reported.
     pub report: Report,
 }
 
-/// What the answer lists: the element `Quiet`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// Every key.
-    All,
-    /// Only what failed.
-    ErrorsOnly,
-}
-
-/// One key to delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeleteEntry {
-    /// The key as sent, not empty; `ObjectKey::parse` is the caller's.
+/// One entry of a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The key as sent, not empty.
     pub key: String,
-    /// The version asked for.
+    /// The version, when one is named.
     pub version_id: Option<String>,
-    /// The ETag that the object must have.
+    /// The ETag that the object must have, as sent.
     pub etag: Option<String>,
+    /// The element of a condition that S3 defines for directory buckets only.
+    pub unknown_condition: Option<&'static str>,
 }
 
-/// Reads the request, which its receiver has held to `BYTES_MAX`.
+/// What became of one entry.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is no such object any more, or never was.
+    Deleted,
+    /// It stands.
+    Failed(S3Error),
+}
+
+/// Reads the document.
 ///
-/// Errors: MalformedXML, also for no key and for more than `KEYS_MAX`; NotImplemented for a condition.
-pub fn read(bytes: &[u8]) -> Result<DeleteRequest, S3Error> {
-    let mut document = Reader::document(bytes, "Delete")?;
-    let mut request = DeleteRequest { entries: Vec::new(), report: Report::All };
-    while let Some(name) = document.next_child()? {
-        match name {
-            "Object" if request.entries.len() == KEYS_MAX => {
-                return Err(malformed("it names more than 1000 keys"));
+/// Errors: MalformedXML, also for no entry or more than `ENTRIES_MAX`.
+pub fn read(document: &[u8]) -> Result<Delete, S3Error> {
+    let mut reader = Reader::document(document, "Delete")?;
+    let mut delete = Delete { entries: Vec::new(), report: Report::Verbose };
+    loop {
+        match reader.next_child()? {
+            None => break,
+            Some("Object") if delete.entries.len() == ENTRIES_MAX => {
+                return Err(malformed("too many entries"));
             }
-            "Object" => request.entries.push(read_entry(&mut document)?),
-            "Quiet" => request.report = read_report(&mut document)?,
-            _ => document.skip()?,
+            Some("Object") => delete.entries.push(read_entry(&mut reader)?),
+            Some("Quiet") => delete.report = read_report(&reader.text()?)?,
+            Some(_) => reader.skip()?,
         }
     }
-    if request.entries.is_empty() {
-        return Err(malformed("it names no key"));
+    if delete.entries.is_empty() {
+        return Err(malformed("no entry"));
     }
-    Ok(request)
+    Ok(delete)
 }
 
-fn read_entry(document: &mut Reader<'_>) -> Result<DeleteEntry, S3Error> {
-    let mut entry = DeleteEntry::default();
-    while let Some(name) = document.next_child()? {
-        match name {
-            "Key" if entry.key.is_empty() => entry.key = document.text()?.into_owned(),
-            "Key" => return Err(malformed("an object has two keys")),
-            "VersionId" => entry.version_id = Some(document.text()?.trim().to_string()),
-            "ETag" => entry.etag = Some(document.text()?.trim().to_string()),
-            "LastModifiedTime" => return Err(refused_condition("LastModifiedTime")),
-            "Size" => return Err(refused_condition("Size")),
-            _ => document.skip()?,
+fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, S3Error> {
+    let mut entry = Entry::default();
+    loop {
+        match reader.next_child()? {
+            None => break,
+            Some("Key") => entry.key = reader.text()?.into_owned(),
+            // An empty element is how some clients say that they name none.
+            Some("VersionId") => {
+                entry.version_id = Some(reader.text()?.into_owned()).filter(|id| !id.is_empty())
+            }
+            Some("ETag") => entry.etag = Some(reader.text()?.into_owned()),
+            Some("LastModifiedTime") => {
+                entry.unknown_condition = Some("LastModifiedTime");
+                reader.skip()?;
+            }
+            Some("Size") => {
+                entry.unknown_condition = Some("Size");
+                reader.skip()?;
+            }
+            Some(_) => reader.skip()?,
         }
     }
     if entry.key.is_empty() {
-        return Err(malformed("an object has no key"));
+        return Err(malformed("an entry without a key"));
     }
     Ok(entry)
 }
 
-fn read_report(document: &mut Reader<'_>) -> Result<Report, S3Error> {
-    match document.text()?.trim() {
-        "true" | "1" => Ok(Report::ErrorsOnly),
-        "false" | "0" => Ok(Report::All),
+fn read_report(text: &str) -> Result<Report, S3Error> {
+    match text.trim() {
+        "true" | "1" => Ok(Report::Quiet),
+        // Some clients write the capital of their own language's boolean.
+        text if text.eq_ignore_ascii_case("true") => Ok(Report::Quiet),
+        text if text.eq_ignore_ascii_case("false") || text == "0" || text.is_empty() => Ok(Report::Verbose),
         _ => Err(malformed("Quiet is neither true nor false")),
     }
 }
 
-fn refused_condition(element: &str) -> S3Error {
-    S3Error::new(Code::NotImplemented)
-        .with_message(format!("The condition {element} of DeleteObjects is not implemented."))
-        .with_element("Condition", element)
-}
-
-/// What became of the entries, written one by one as they are done.
-pub struct ResultWriter {
-    xml: Writer,
-    report: Report,
-}
-
-impl ResultWriter {
-    /// Starts the answer.
-    pub fn begin(report: Report) -> ResultWriter {
-        let mut xml = Writer::document();
-        xml.open_root("DeleteResult");
-        ResultWriter { xml, report }
-    }
-
-    /// The entry's object is gone, or was not there.
-    pub fn deleted(&mut self, entry: &DeleteEntry) {
-        match self.report {
-            Report::ErrorsOnly => {}
-            Report::All => {
-                self.xml.open("Deleted");
-                self.xml.text("Key", &entry.key);
-                self.xml.text_if("VersionId", entry.version_id.as_deref());
-                self.xml.close("Deleted");
+/// The answer: each entry with what became of it, in the order of the request.
+pub fn write<'a>(report: Report, outcomes: impl IntoIterator<Item = (&'a Entry, &'a Outcome)>) -> String {
+    let mut xml = Writer::with_capacity(8 * 1024);
+    xml.open_root("DeleteResult");
+    for (entry, outcome) in outcomes {
+        match (outcome, report) {
+            (Outcome::Deleted, Report::Quiet) => {}
+            (Outcome::Deleted, Report::Verbose) => {
+                xml.open("Deleted");
+                xml.text("Key", &entry.key);
+                xml.text_if("VersionId", entry.version_id.as_deref());
+                xml.close("Deleted");
+            }
+            (Outcome::Failed(error), Report::Quiet | Report::Verbose) => {
+                xml.open("Error");
+                xml.text("Key", &entry.key);
+                xml.text_if("VersionId", entry.version_id.as_deref());
+                xml.text("Code", error.code().wire());
+                xml.text("Message", error.message());
+                xml.close("Error");
             }
         }
     }
-
-    /// The entry failed.
-    pub fn failed(&mut self, entry: &DeleteEntry, error: &S3Error) {
-        self.xml.open("Error");
-        self.xml.text("Key", &entry.key);
-        self.xml.text_if("VersionId", entry.version_id.as_deref());
-        self.xml.text("Code", error.code().wire());
-        self.xml.text("Message", error.message());
-        self.xml.close("Error");
-    }
-
-    /// The document.
-    pub fn finish(mut self) -> String {
-        self.xml.close("DeleteResult");
-        self.xml.finish()
-    }
+    xml.close("DeleteResult");
+    xml.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::xml::writer::tests::check_document;
+    use crate::s3::error::Code;
+    use proptest::prelude::*;
 
-    fn entry(key: &str, version_id: Option<&str>, etag: Option<&str>) -> DeleteEntry {
-        DeleteEntry { key: key.into(), version_id: version_id.map(Into::into), etag: etag.map(Into::into) }
+    fn entry(key: &str) -> Entry {
+        Entry { key: key.to_owned(), ..Entry::default() }
     }
 
-    fn check(text: &str, want: Result<(Report, &[DeleteEntry]), Code>) {
-        let got = read(text.as_bytes());
-        let got = got.as_ref().map(|request| (request.report, request.entries.as_slice()));
-        assert_eq!(got.map_err(S3Error::code), want, "{text:.200}");
-    }
-
-    #[test]
-    fn requests() {
-        check(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n\
-             <Object>\n<Key>sample1.txt</Key>\n</Object>\n<Object><Key> a&amp;b/ </Key><VersionId>null</VersionId>\
-             <ETag>\"x\"</ETag></Object><Quiet>true</Quiet></Delete>",
-            Ok((
-                Report::ErrorsOnly,
-                &[entry("sample1.txt", None, None), entry(" a&b/ ", Some("null"), Some("\"x\""))],
-            )),
-        );
-        check(
-            "<Delete><Quiet>false</Quiet><Object><Key>k</Key></Object></Delete>",
-            Ok((Report::All, &[entry("k", None, None)])),
-        );
-        let many =
-            |count: usize| format!("<Delete>{}</Delete>", "<Object><Key>k</Key></Object>".repeat(count));
-        check(&many(KEYS_MAX), Ok((Report::All, &vec![entry("k", None, None); KEYS_MAX])));
-        check(&many(KEYS_MAX + 1), Err(Code::MalformedXML));
-    }
-
-    #[test]
-    fn requests_that_are_refused() {
-        let cases = [
-            ("", Code::MalformedXML),
-            ("<Delete/>", Code::MalformedXML),
-            ("<Remove><Object><Key>k</Key></Object></Remove>", Code::MalformedXML),
-            ("<Delete><Object/></Delete>", Code::MalformedXML),
-            ("<Delete><Object><Key></Key></Object></Delete>", Code::MalformedXML),
-            ("<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>", Code::MalformedXML),
-            ("<Delete><Object><Key>k</Key></Object><Quiet>yes</Quiet></Delete>", Code::MalformedXML),
-            ("<Delete><Object><Key>k</Key></Object>", Code::MalformedXML),
-            ("<Delete><Object><Key>k</Key><Size>3</Size></Object></Delete>", Code::NotImplemented),
-            ("<Delete><Object><Key>k</Key><LastModifiedTime/></Object></Delete>", Code::NotImplemented),
-        ];
-        for (text, code) in cases {
-            check(text, Err(code));
+    fn check(name: &str, inner: &str, want: Option<(Report, Vec<Entry>)>) {
+        let document = format!("<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{inner}</Delete>");
+        match (read(document.as_bytes()), want) {
+            (Ok(got), Some((report, entries))) => assert_eq!(got, Delete { entries, report }, "{name}"),
+            (Err(error), None) => assert_eq!(error.code(), Code::MalformedXML, "{name}"),
+            (got, want) => panic!("{name}: {got:?} and not {want:?}"),
         }
     }
 
     #[test]
-    fn the_largest_request_fits() {
-        let one = format!("<Object><Key>{}</Key></Object>", "k".repeat(1024));
-        let text = format!("<Delete>{}</Delete>", one.repeat(KEYS_MAX));
-        assert!(text.len() <= BYTES_MAX);
-        assert_eq!(read(text.as_bytes()).unwrap().entries.len(), KEYS_MAX);
+    fn documents() {
+        use Report::{Quiet, Verbose};
+        let a = "<Object><Key>a</Key></Object>";
+        check("one", a, Some((Verbose, vec![entry("a")])));
+        check("quiet before", &format!("<Quiet>true</Quiet>{a}"), Some((Quiet, vec![entry("a")])));
+        check("quiet behind", &format!("{a}<Quiet> True </Quiet>"), Some((Quiet, vec![entry("a")])));
+        check("not quiet", &format!("{a}<Quiet>false</Quiet>"), Some((Verbose, vec![entry("a")])));
+        check("perhaps quiet", &format!("{a}<Quiet>perhaps</Quiet>"), None);
+        check(
+            "spaces and references",
+            "<Object><Key> a&#x20;b&amp; </Key></Object>",
+            Some((Verbose, vec![entry(" a b& ")])),
+        );
+        let whole = "<Object><ETag>&quot;0&quot;</ETag><Key>k</Key><VersionId>null</VersionId></Object>";
+        let want = Entry { version_id: Some("null".into()), etag: Some("\"0\"".into()), ..entry("k") };
+        check("all of it", whole, Some((Verbose, vec![want])));
+        check(
+            "empty version",
+            "<Object><Key>k</Key><VersionId/></Object>",
+            Some((Verbose, vec![entry("k")])),
+        );
+        for element in ["LastModifiedTime", "Size"] {
+            let want = Entry { unknown_condition: Some(element), ..entry("k") };
+            let inner = format!("<Object><Key>k</Key><{element}>1</{element}></Object>");
+            check(element, &inner, Some((Verbose, vec![want])));
+        }
+        check("none", "", None);
+        check("no key", "<Object></Object>", None);
+        check("empty key", "<Object><Key/></Object>", None);
+        check("text", "<Object>k</Object>", None);
+        check("as many as may be", &a.repeat(1000), Some((Verbose, (0..1000).map(|_| entry("a")).collect())));
+        check("too many", &a.repeat(1001), None);
     }
 
     #[test]
-    fn the_answer_of_the_reference() {
-        let answer = |report| {
-            let mut result = ResultWriter::begin(report);
-            result.deleted(&entry("sample1.txt", None, None));
-            result.failed(&entry("sample2.txt", Some("null"), None), &S3Error::new(Code::AccessDenied));
-            result.finish()
-        };
-        let error = "<Error><Key>sample2.txt</Key><VersionId>null</VersionId><Code>AccessDenied</Code>\
-                     <Message>Access Denied</Message></Error></DeleteResult>";
-        let root = "<DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
-        check_document(
-            &answer(Report::All),
-            &format!("{root}<Deleted><Key>sample1.txt</Key></Deleted>{error}"),
-        );
-        check_document(&answer(Report::ErrorsOnly), &format!("{root}{error}"));
+    fn golden() {
+        let entries = [
+            entry("a&b"),
+            Entry { version_id: Some("null".into()), ..entry("c") },
+            Entry { version_id: Some("v1".into()), ..entry("d") },
+        ];
+        let outcomes = [
+            Outcome::Deleted,
+            Outcome::Deleted,
+            Outcome::Failed(S3Error::new(Code::NoSuchVersion).with_message("no <version>")),
+        ];
+        let failed = "<Error><Key>d</Key><VersionId>v1</VersionId><Code>NoSuchVersion</Code>\
+                      <Message>no &lt;version&gt;</Message></Error>";
+        let deleted =
+            "<Deleted><Key>a&amp;b</Key></Deleted><Deleted><Key>c</Key><VersionId>null</VersionId></Deleted>";
+        for (report, want) in
+            [(Report::Verbose, format!("{deleted}{failed}")), (Report::Quiet, failed.to_owned())]
+        {
+            assert_eq!(
+                write(report, entries.iter().zip(&outcomes)),
+                format!(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+                     <DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{want}</DeleteResult>"
+                )
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_document_makes_it_panic(
+            inner in "(<Object>|</Object>|<Key>|</Key>|<Quiet>|</Quiet>|<ETag/>|a|&amp;|true|<|>){0,20}"
+        ) {
+            let _ = read(format!("<Delete>{inner}</Delete>").as_bytes());
+        }
     }
 }

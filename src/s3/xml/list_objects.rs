@@ -1,250 +1,245 @@
-//! The answers of ListObjects and ListObjectsV2: two heads over the same entries.
-//! It writes one page as given; order, paging and grouping are the cursor's.
-//! With `encoding-type=url` every key, prefix, delimiter and marker is encoded, tokens never.
-//! Source: Amazon S3 API reference, ListObjects and ListObjectsV2, "Response syntax" and examples.
+//! ListBucketResult, the answer of ListObjects and of ListObjectsV2: two heads over the same keys and common prefixes.
+//! With `encoding-type=url` every text that comes from a key is percent-encoded, slashes kept, so that keys with
+//! characters which XML cannot carry travel too. Where a page ends is the operation's business.
+//! Source: ListObjects and ListObjectsV2, response syntax.
 
-use crate::s3::checksum::{Algorithm, ChecksumType};
+use std::borrow::Cow;
+
+use crate::http::percent::{self, Slash};
 use crate::s3::etag::ETag;
-use crate::s3::names::BucketName;
-use crate::s3::xml::writer::{KeyEncoding, Owner, Writer};
+use crate::s3::xml::writer::{Owner, Writer};
 
-/// What both versions say of a page.
-pub struct ListedPage<'a> {
+/// How keys are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Plain,
+    /// Percent-encoded (`encoding-type=url`).
+    Url,
+}
+
+/// Whether another page follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// This page is the last.
+    Complete,
+    /// More follows.
+    Truncated,
+}
+
+/// A page of keys and common prefixes.
+#[derive(Debug)]
+pub struct ListObjects<'a> {
     /// The bucket.
-    pub bucket: &'a BucketName,
-    /// The prefix asked for; empty for none.
+    pub bucket: &'a str,
+    /// The prefix that was asked for.
     pub prefix: &'a str,
-    /// The delimiter asked for.
+    /// The delimiter that was asked for.
     pub delimiter: Option<&'a str>,
-    /// The page size in force.
-    pub max_keys: u32,
+    /// The size of a page, as it was applied.
+    pub keys_max: u32,
     /// How keys are written.
-    pub encoding: KeyEncoding,
-    /// The objects, in the order of their keys.
-    pub objects: &'a [ListedObject],
+    pub encoding: Encoding,
+    /// Whether another page follows.
+    pub extent: Extent,
+    /// What the two operations tell differently.
+    pub paging: Paging<'a>,
+    /// The objects, by key.
+    pub contents: Vec<Content<'a>>,
     /// The common prefixes, in order.
-    pub common_prefixes: &'a [String],
-    /// Whose the objects are: always there in version 1, with `fetch-owner=true` in version 2.
+    pub common_prefixes: Vec<&'a str>,
+}
+
+/// How a page says where it starts and where the next one does.
+#[derive(Clone, Copy, Debug)]
+pub enum Paging<'a> {
+    /// ListObjects.
+    Marker {
+        /// Where the page starts, as sent.
+        marker: &'a str,
+        /// Where the next one starts.
+        next_marker: Option<&'a str>,
+    },
+    /// ListObjectsV2.
+    Token {
+        /// The token as sent.
+        continuation_token: Option<&'a str>,
+        /// Where the first page starts, as sent.
+        start_after: Option<&'a str>,
+        /// Where the next one starts.
+        next_continuation_token: Option<&'a str>,
+    },
+}
+
+/// One object.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// Its key.
+    pub key: &'a str,
+    /// When it was last changed. Units: seconds since 1970.
+    pub modified_unix_s: i64,
+    /// Its ETag.
+    pub etag: ETag,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its owner, when asked for.
     pub owner: Option<Owner<'a>>,
 }
 
-/// An object in a page.
-#[derive(Clone, Debug)]
-pub struct ListedObject {
-    /// Its key.
-    pub key: String,
-    /// When it was last modified. Units: unix seconds.
-    pub last_modified_unix_s: i64,
-    /// Its entity tag.
-    pub etag: ETag,
-    /// Its size. Units: bytes.
-    pub size_bytes: u64,
-    /// Which checksum it has, where one is stored.
-    pub checksum: Option<(Algorithm, ChecksumType)>,
-}
+/// Bytes of one object's markup without its key and owner, so that a page is written into one allocation.
+const CONTENT_BYTES: usize = 256;
 
-/// Where version 1 begins and goes on.
-pub struct Markers<'a> {
-    /// The marker asked for; empty for none.
-    pub marker: &'a str,
-    /// Whether there is more, and the marker that asks for it.
-    pub next: NextMarker<'a>,
-}
-
-/// What follows a page of version 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextMarker<'a> {
-    /// Nothing.
-    Last,
-    /// More; the last key of this page is the marker. AWS names a NextMarker only where there is a delimiter.
-    Unnamed,
-    /// More, from this marker on.
-    Named(&'a str),
-}
-
-/// Where version 2 begins and goes on.
-pub struct Tokens<'a> {
-    /// The token that asked for this page.
-    pub continuation_token: Option<&'a str>,
-    /// The token for the next page; none on the last.
-    pub next_continuation_token: Option<&'a str>,
-    /// The key asked to start after.
-    pub start_after: Option<&'a str>,
-}
-
-/// The document of ListObjects.
-pub fn write_v1(page: &ListedPage<'_>, markers: &Markers<'_>) -> String {
-    let mut xml = open(page);
-    xml.key("Marker", markers.marker, page.encoding);
-    if let NextMarker::Named(marker) = markers.next {
-        xml.key("NextMarker", marker, page.encoding);
-    }
-    write_limits(&mut xml, page);
-    let truncated = match markers.next {
-        NextMarker::Last => "false",
-        NextMarker::Unnamed | NextMarker::Named(_) => "true",
-    };
-    xml.text("IsTruncated", truncated);
-    close(xml, page)
-}
-
-/// The document of ListObjectsV2.
-pub fn write_v2(page: &ListedPage<'_>, tokens: &Tokens<'_>) -> String {
-    let mut xml = open(page);
-    xml.text_if("ContinuationToken", tokens.continuation_token);
-    xml.text_if("NextContinuationToken", tokens.next_continuation_token);
-    if let Some(start_after) = tokens.start_after {
-        xml.key("StartAfter", start_after, page.encoding);
-    }
-    let count = page.objects.len().saturating_add(page.common_prefixes.len());
-    xml.number("KeyCount", u64::try_from(count).unwrap_or(u64::MAX));
-    write_limits(&mut xml, page);
-    xml.text("IsTruncated", if tokens.next_continuation_token.is_some() { "true" } else { "false" });
-    close(xml, page)
-}
-
-fn open(page: &ListedPage<'_>) -> Writer {
-    // An entry without its key takes under 300 bytes; one growth for long keys is cheaper than counting them.
-    let mut xml = Writer::with_capacity(page.objects.len().saturating_mul(384).saturating_add(1024));
+/// The document.
+pub fn write(list: &ListObjects<'_>) -> String {
+    let keys: usize = list.contents.iter().map(|content| content.key.len()).sum();
+    let content_bytes = list.contents.len().saturating_mul(CONTENT_BYTES).saturating_add(keys);
+    let mut xml = Writer::with_capacity(content_bytes.saturating_add(1024));
+    let encoded = |text| encode(text, list.encoding);
     xml.open_root("ListBucketResult");
-    xml.text("Name", page.bucket.as_str());
-    xml.key("Prefix", page.prefix, page.encoding);
-    xml
-}
-
-fn write_limits(xml: &mut Writer, page: &ListedPage<'_>) {
-    xml.number("MaxKeys", u64::from(page.max_keys));
-    if let Some(delimiter) = page.delimiter {
-        xml.key("Delimiter", delimiter, page.encoding);
+    xml.text("Name", list.bucket);
+    xml.text("Prefix", &encoded(list.prefix));
+    write_paging(list, &mut xml);
+    xml.number("MaxKeys", u64::from(list.keys_max));
+    xml.text_if("Delimiter", list.delimiter.map(encoded).as_deref());
+    if list.encoding == Encoding::Url {
+        xml.text("EncodingType", "url");
     }
-    match page.encoding {
-        KeyEncoding::Plain => {}
-        KeyEncoding::Url => xml.text("EncodingType", "url"),
+    xml.truth("IsTruncated", list.extent == Extent::Truncated);
+    for content in &list.contents {
+        write_content(content, list.encoding, &mut xml);
     }
-}
-
-fn close(mut xml: Writer, page: &ListedPage<'_>) -> String {
-    for object in page.objects {
-        write_object(&mut xml, object, page);
-    }
-    for prefix in page.common_prefixes {
+    for prefix in &list.common_prefixes {
         xml.open("CommonPrefixes");
-        xml.key("Prefix", prefix, page.encoding);
+        xml.text("Prefix", &encoded(prefix));
         xml.close("CommonPrefixes");
     }
     xml.close("ListBucketResult");
     xml.finish()
 }
 
-fn write_object(xml: &mut Writer, object: &ListedObject, page: &ListedPage<'_>) {
-    xml.open("Contents");
-    xml.key("Key", &object.key, page.encoding);
-    xml.time("LastModified", object.last_modified_unix_s);
-    xml.text("ETag", &object.etag.quoted());
-    if let Some((algorithm, checksum_type)) = object.checksum {
-        xml.text("ChecksumAlgorithm", algorithm.wire());
-        xml.text("ChecksumType", checksum_type.wire());
+fn write_paging(list: &ListObjects<'_>, xml: &mut Writer) {
+    let encoded = |text| encode(text, list.encoding);
+    match list.paging {
+        Paging::Marker { marker, next_marker } => {
+            xml.text("Marker", &encoded(marker));
+            xml.text_if("NextMarker", next_marker.map(encoded).as_deref());
+        }
+        Paging::Token { continuation_token, start_after, next_continuation_token } => {
+            xml.text_if("StartAfter", start_after.map(encoded).as_deref());
+            xml.text_if("ContinuationToken", continuation_token);
+            xml.text_if("NextContinuationToken", next_continuation_token);
+            let count = list.contents.len().saturating_add(list.common_prefixes.len());
+            xml.number("KeyCount", u64::try_from(count).unwrap_or(u64::MAX));
+        }
     }
-    xml.number("Size", object.size_bytes);
-    if let Some(owner) = &page.owner {
-        xml.owner("Owner", owner);
+}
+
+fn write_content(content: &Content<'_>, encoding: Encoding, xml: &mut Writer) {
+    xml.open("Contents");
+    xml.text("Key", &encode(content.key, encoding));
+    xml.time("LastModified", content.modified_unix_s);
+    xml.text("ETag", &content.etag.quoted());
+    xml.number("Size", content.size_bytes);
+    if let Some(owner) = content.owner {
+        xml.owner("Owner", &owner);
     }
     xml.text("StorageClass", "STANDARD");
     xml.close("Contents");
 }
 
+fn encode(text: &str, encoding: Encoding) -> Cow<'_, str> {
+    match encoding {
+        Encoding::Plain => Cow::Borrowed(text),
+        Encoding::Url => Cow::Owned(percent::encode(text.as_bytes(), Slash::Keep)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::xml::writer::tests::check_document;
 
-    fn object(key: &str, checksum: Option<(Algorithm, ChecksumType)>) -> ListedObject {
-        let etag = ETag::parse("70ee1738b6b21e2c8a43f3a5ab0eee71").unwrap();
-        ListedObject {
-            key: key.into(),
-            last_modified_unix_s: 1_255_369_830,
-            etag,
-            size_bytes: 1_111,
-            checksum,
-        }
-    }
-
-    fn page<'a>(
-        bucket: &'a BucketName,
-        objects: &'a [ListedObject],
-        prefixes: &'a [String],
-    ) -> ListedPage<'a> {
-        ListedPage {
-            bucket,
+    fn list<'a>(paging: Paging<'a>) -> ListObjects<'a> {
+        ListObjects {
+            bucket: "b",
             prefix: "",
             delimiter: None,
-            max_keys: 1000,
-            encoding: KeyEncoding::Plain,
-            objects,
-            common_prefixes: prefixes,
-            owner: None,
+            keys_max: 1000,
+            encoding: Encoding::Plain,
+            extent: Extent::Complete,
+            paging,
+            contents: Vec::new(),
+            common_prefixes: Vec::new(),
         }
     }
 
+    fn check(list: &ListObjects<'_>, want: &str) {
+        let start = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+                     <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+        assert_eq!(write(list), format!("{start}{want}</ListBucketResult>"));
+    }
+
+    const FIRST_PAGE: Paging<'_> =
+        Paging::Token { continuation_token: None, start_after: None, next_continuation_token: None };
+
     #[test]
-    fn version_2_as_in_the_reference() {
-        let bucket = BucketName::parse("quotes").unwrap();
-        let objects = [object("happyface.jpg", Some((Algorithm::Crc32, ChecksumType::FullObject)))];
-        let tokens = Tokens {
-            continuation_token: None,
-            next_continuation_token: Some("1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM="),
-            start_after: Some("a b"),
+    fn golden_v1() {
+        check(
+            &list(Paging::Marker { marker: "", next_marker: None }),
+            "<Name>b</Name><Prefix></Prefix><Marker></Marker><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>",
+        );
+        let etag = ETag::of_md5([0xab; 16]);
+        let owner = Some(Owner { id: "75aa", display_name: "root" });
+        let content =
+            Content { key: "a/b c&d", modified_unix_s: 1_255_369_830, etag, size_bytes: 434_234, owner };
+        let page = ListObjects {
+            prefix: "a/",
+            delimiter: Some("/"),
+            extent: Extent::Truncated,
+            contents: vec![content],
+            common_prefixes: vec!["a/x/"],
+            ..list(Paging::Marker { marker: "a/<", next_marker: Some("a/x/") })
         };
-        check_document(
-            &write_v2(&page(&bucket, &objects, &[]), &tokens),
-            "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>quotes</Name><Prefix></Prefix>\
-             <NextContinuationToken>1ueGcxLPRx1Tr/XYExHnhbYLgveDs2J/wm36Hy4vbOwM=</NextContinuationToken>\
-             <StartAfter>a b</StartAfter><KeyCount>1</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>true</IsTruncated>\
-             <Contents><Key>happyface.jpg</Key><LastModified>2009-10-12T17:50:30.000Z</LastModified>\
-             <ETag>&quot;70ee1738b6b21e2c8a43f3a5ab0eee71&quot;</ETag><ChecksumAlgorithm>CRC32</ChecksumAlgorithm>\
-             <ChecksumType>FULL_OBJECT</ChecksumType><Size>1111</Size><StorageClass>STANDARD</StorageClass></Contents>\
-             </ListBucketResult>",
+        check(
+            &page,
+            "<Name>b</Name><Prefix>a/</Prefix><Marker>a/&lt;</Marker><NextMarker>a/x/</NextMarker><MaxKeys>1000</MaxKeys>\
+             <Delimiter>/</Delimiter><IsTruncated>true</IsTruncated>\
+             <Contents><Key>a/b c&amp;d</Key><LastModified>2009-10-12T17:50:30.000Z</LastModified>\
+             <ETag>&quot;abababababababababababababababab&quot;</ETag><Size>434234</Size>\
+             <Owner><ID>75aa</ID><DisplayName>root</DisplayName></Owner><StorageClass>STANDARD</StorageClass></Contents>\
+             <CommonPrefixes><Prefix>a/x/</Prefix></CommonPrefixes>",
         );
     }
 
     #[test]
-    fn version_1_with_prefixes_encoded() {
-        let bucket = BucketName::parse("example-bucket").unwrap();
-        let objects = [object("a/sample \u{1}.jpg", None)];
-        let prefixes = ["a/ph+tos/".to_string()];
-        let mut page = page(&bucket, &objects, &prefixes);
-        page.prefix = "a/";
-        page.delimiter = Some("/");
-        page.encoding = KeyEncoding::Url;
-        page.owner = Some(Owner { id: "75aa57f0", display_name: "mtd@amazon.com" });
-        let markers = Markers { marker: "a b", next: NextMarker::Named("a/ph+tos/") };
-        check_document(
-            &write_v1(&page, &markers),
-            "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>example-bucket</Name>\
-             <Prefix>a/</Prefix><Marker>a%20b</Marker><NextMarker>a/ph%2Btos/</NextMarker><MaxKeys>1000</MaxKeys>\
-             <Delimiter>/</Delimiter><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
-             <Contents><Key>a/sample%20%01.jpg</Key><LastModified>2009-10-12T17:50:30.000Z</LastModified>\
-             <ETag>&quot;70ee1738b6b21e2c8a43f3a5ab0eee71&quot;</ETag><Size>1111</Size>\
-             <Owner><ID>75aa57f0</ID><DisplayName>mtd@amazon.com</DisplayName></Owner>\
-             <StorageClass>STANDARD</StorageClass></Contents>\
-             <CommonPrefixes><Prefix>a/ph%2Btos/</Prefix></CommonPrefixes></ListBucketResult>",
+    fn golden_v2() {
+        check(
+            &list(FIRST_PAGE),
+            "<Name>b</Name><Prefix></Prefix><KeyCount>0</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>",
         );
-    }
-
-    #[test]
-    fn truncation() {
-        let bucket = BucketName::parse("quotes").unwrap();
-        for (next, want) in
-            [(NextMarker::Last, "false"), (NextMarker::Unnamed, "true"), (NextMarker::Named("k"), "true")]
-        {
-            let text = write_v1(&page(&bucket, &[], &[]), &Markers { marker: "", next });
-            assert!(text.contains(&format!("<IsTruncated>{want}</IsTruncated>")), "{next:?}");
-            assert_eq!(text.contains("<NextMarker>"), next == NextMarker::Named("k"), "{next:?}");
-        }
-        let tokens =
-            Tokens { continuation_token: Some("t"), next_continuation_token: None, start_after: None };
-        let text = write_v2(&page(&bucket, &[], &[]), &tokens);
-        assert!(text.contains("<ContinuationToken>t</ContinuationToken><KeyCount>0</KeyCount>"));
-        assert!(text.contains("<IsTruncated>false</IsTruncated>"));
+        let etag = ETag::synthetic([0x01; 16]);
+        let content = Content { key: "ä+\u{1}/k", modified_unix_s: 0, etag, size_bytes: 0, owner: None };
+        let page = ListObjects {
+            prefix: "ä",
+            delimiter: Some(" "),
+            keys_max: 2,
+            encoding: Encoding::Url,
+            extent: Extent::Truncated,
+            contents: vec![content],
+            common_prefixes: vec!["ä "],
+            ..list(Paging::Token {
+                continuation_token: Some("AWE"),
+                start_after: Some("s&"),
+                next_continuation_token: Some("AWI"),
+            })
+        };
+        check(
+            &page,
+            "<Name>b</Name><Prefix>%C3%A4</Prefix><StartAfter>s%26</StartAfter><ContinuationToken>AWE</ContinuationToken>\
+             <NextContinuationToken>AWI</NextContinuationToken><KeyCount>2</KeyCount><MaxKeys>2</MaxKeys>\
+             <Delimiter>%20</Delimiter><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
+             <Contents><Key>%C3%A4%2B%01/k</Key><LastModified>1970-01-01T00:00:00.000Z</LastModified>\
+             <ETag>&quot;01010101010101010101010101010101-1&quot;</ETag><Size>0</Size>\
+             <StorageClass>STANDARD</StorageClass></Contents><CommonPrefixes><Prefix>%C3%A4%20</Prefix></CommonPrefixes>",
+        );
     }
 }

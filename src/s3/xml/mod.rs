@@ -6,8 +6,9 @@ pub mod reader;
 pub mod writer;
 
 pub mod create_bucket;
-pub mod delete_objects;
 pub mod list_buckets;
-pub mod list_objects;
 pub mod location;
+
+pub mod delete_objects;
+pub mod list_objects;
 pub mod multipart;

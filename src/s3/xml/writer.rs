@@ -146,6 +146,11 @@ impl Writer {
         self.close(name);
     }
 
+    /// `<name>true</name>` or `<name>false</name>`
+    pub fn truth(&mut self, name: &str, value: bool) {
+        self.text(name, if value { "true" } else { "false" });
+    }
+
     /// The finished document.
     pub fn finish(self) -> String {
         self.text
