@@ -19,3 +19,9 @@ pub mod get_object;
 pub mod list_objects;
 pub mod list_objects_v2;
 pub mod put_object;
+
+pub mod abort_multipart_upload;
+pub mod complete_multipart_upload;
+pub mod create_multipart_upload;
+pub mod list_parts;
+pub mod upload_part;
