@@ -14,6 +14,7 @@ use uring::stat::{self, FileKind, Stat};
 
 use super::failure::{Doing, s3_error};
 use super::mount::Mount;
+use super::multipart::abort;
 use super::tree::{BENEATH, Durability, OWN_DIRECTORY, Tree, open_or_make};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::BucketName;
@@ -202,7 +203,9 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
         let opened = file::open(directory, child.clone(), opening, identity).await.map_err(failed)?;
         path.push((opened, child));
     }
-    flush_root(tree).await
+    flush_root(tree).await?;
+    abort::abort_all(tree, &bucket).await;
+    Ok(())
 }
 
 /// Whether a directory entry is an object of its own (`dir/`).
