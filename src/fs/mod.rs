@@ -22,4 +22,5 @@ pub mod writer;
 
 pub mod list;
 pub mod together;
+
 pub mod multipart;

@@ -7,11 +7,10 @@ use crate::fs::list::cursor::Cursor;
 use crate::fs::list::{Listing, Page};
 use crate::ops::call::Call;
 use crate::ops::response::Response;
-use crate::s3::error::{Code, S3Error};
-use crate::s3::names::shortened;
+use crate::s3::error::S3Error;
 use crate::s3::query::Query;
-use crate::s3::xml::list_objects::{self, Content, Encoding, Extent, ListObjects, Paging};
-use crate::s3::xml::writer::Owner;
+use crate::s3::xml::list_objects::{self, Content, Extent, ListObjects, Paging};
+use crate::s3::xml::writer::{KeyEncoding, Owner};
 
 /// Most entries of a page; who asks for more gets this many.
 pub const KEYS_MAX: u32 = 1000;
@@ -43,7 +42,7 @@ pub(super) struct Asked<'q> {
     prefix: &'q str,
     delimiter: Option<&'q str>,
     keys_max: u32,
-    encoding: Encoding,
+    encoding: KeyEncoding,
 }
 
 impl<'q> Asked<'q> {
@@ -53,7 +52,7 @@ impl<'q> Asked<'q> {
             prefix: query.value("prefix").unwrap_or_default(),
             delimiter: query.value_not_empty("delimiter"),
             keys_max: query.page_size("max-keys", KEYS_MAX)?,
-            encoding: encoding_of(query)?,
+            encoding: KeyEncoding::of(query)?,
         })
     }
 
@@ -101,22 +100,12 @@ impl<'q> Asked<'q> {
     }
 }
 
-fn encoding_of(query: &Query) -> Result<Encoding, S3Error> {
-    match query.value_not_empty("encoding-type") {
-        None => Ok(Encoding::Plain),
-        Some(value) if value.eq_ignore_ascii_case("url") => Ok(Encoding::Url),
-        Some(value) => Err(S3Error::new(Code::InvalidArgument)
-            .with_message("Invalid Encoding Method specified in Request")
-            .with_element("ArgumentName", "encoding-type")
-            .with_element("ArgumentValue", shortened(value))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::error::Code;
 
-    fn check(raw: &str, want: Result<(&str, Option<&str>, u32, Encoding), Code>) {
+    fn check(raw: &str, want: Result<(&str, Option<&str>, u32, KeyEncoding), Code>) {
         let query = Query::parse(raw).unwrap();
         let got =
             Asked::of(&query).map(|asked| (asked.prefix, asked.delimiter, asked.keys_max, asked.encoding));
@@ -125,14 +114,14 @@ mod tests {
 
     #[test]
     fn what_is_asked() {
-        check("", Ok(("", None, 1000, Encoding::Plain)));
-        check("prefix=&delimiter=&encoding-type=", Ok(("", None, 1000, Encoding::Plain)));
+        check("", Ok(("", None, 1000, KeyEncoding::Plain)));
+        check("prefix=&delimiter=&encoding-type=", Ok(("", None, 1000, KeyEncoding::Plain)));
         check(
             "prefix=a%2F&delimiter=/&max-keys=7&encoding-type=url",
-            Ok(("a/", Some("/"), 7, Encoding::Url)),
+            Ok(("a/", Some("/"), 7, KeyEncoding::Url)),
         );
-        check("max-keys=5000", Ok(("", None, 1000, Encoding::Plain)));
-        check("max-keys=0", Ok(("", None, 0, Encoding::Plain)));
+        check("max-keys=5000", Ok(("", None, 1000, KeyEncoding::Plain)));
+        check("max-keys=0", Ok(("", None, 0, KeyEncoding::Plain)));
         check("max-keys=-1", Err(Code::InvalidArgument));
         check("encoding-type=base64", Err(Code::InvalidArgument));
     }

@@ -25,3 +25,6 @@ pub mod complete_multipart_upload;
 pub mod create_multipart_upload;
 pub mod list_parts;
 pub mod upload_part;
+
+#[cfg(test)]
+mod listing_tests;

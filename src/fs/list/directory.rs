@@ -4,6 +4,7 @@
 //! goes on without it. Source: openat2(2), statx(2).
 
 use std::ffi::CString;
+use std::sync::Arc;
 
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
@@ -16,7 +17,7 @@ use crate::fs::metadata::record::{self, Record};
 use crate::fs::metadata::view::{self, FileState};
 use crate::fs::mount::Attributes;
 use crate::fs::path::KeyKind;
-use crate::fs::tree::{BENEATH, Tree, own_directory_opening};
+use crate::fs::tree::{BENEATH, Shared, Tree, own_directory_opening};
 
 /// An open directory.
 pub(super) struct Directory {
@@ -24,6 +25,8 @@ pub(super) struct Directory {
     pub(super) file: File,
     /// What every key beneath begins with: empty for the bucket, else ending in `/`.
     pub(super) key: String,
+    /// Where names that are not listed are counted.
+    pub(super) shared: Arc<Shared>,
     attributes: Attributes,
     identity: Identity,
 }
@@ -45,7 +48,7 @@ impl Directory {
             Err(errno) if has_vanished(errno) => Ok(None),
             Err(Errno::ACCES | Errno::PERM) => {
                 let name = key.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-                hidden::note(Reason::Unreadable, &key, name.as_bytes());
+                hidden::note(&tree.shared, Reason::Unreadable, &key, name.as_bytes());
                 Ok(None)
             }
             Err(errno) => Err(errno),
@@ -60,7 +63,8 @@ impl Directory {
         identity: Identity,
     ) -> Result<Directory, Errno> {
         let attributes_of = |id| tree.shared.mount(id).map_or(Attributes::Remote, |mount| mount.attributes());
-        let mut directory = Directory { file, key, attributes: attributes_of(tree.root_mount_id), identity };
+        let attributes = attributes_of(tree.root_mount_id);
+        let mut directory = Directory { file, key, shared: tree.shared.clone(), attributes, identity };
         let mount_id = directory.stat().await?.mount_id;
         if mount_id != tree.root_mount_id {
             directory.attributes = attributes_of(mount_id);

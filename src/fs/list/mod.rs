@@ -11,10 +11,9 @@ mod scope;
 
 mod beneath;
 mod directory;
+mod hidden;
 mod names;
 mod object;
-
-pub mod hidden;
 
 use crate::s3::etag::ETag;
 

@@ -33,7 +33,8 @@ const TICK_NS: i64 = 10_000_000;
 #[derive(Default)]
 pub(super) struct Names {
     window: BTreeSet<Box<str>>,
-    // The last name that was kept when there were more; the next window begins behind it.
+    has_more: bool,
+    // The last name of the window when there were more; the next window begins behind it.
     more_behind: Option<Box<str>>,
 }
 
@@ -43,25 +44,27 @@ impl Names {
         self.window.pop_first()
     }
 
-    /// Whether the directory had more names than the window.
+    /// Where the next window begins, if the directory had more names than this one.
     pub(super) fn more_behind(&self) -> Option<&str> {
         self.more_behind.as_deref()
     }
 
-    fn has_room_for(&self, name: &str) -> bool {
-        self.window.len() < WINDOW || self.window.last().is_none_or(|last| name < &**last)
+    /// Whether a name sorts behind a full window, with or without the slash of a directory.
+    fn is_behind(&self, name: &[u8]) -> bool {
+        self.window.len() == WINDOW && self.window.last().is_some_and(|last| name > last.as_bytes())
     }
 
-    fn keep(&mut self, name: Box<str>) {
-        self.window.insert(name);
+    fn keep(&mut self, name: &str) {
+        self.window.insert(name.into());
         if self.window.len() > WINDOW {
             self.window.pop_last();
-            self.has_more();
+            self.has_more = true;
         }
     }
 
-    fn has_more(&mut self) {
-        self.more_behind = self.window.last().cloned();
+    fn finish(mut self) -> Names {
+        self.more_behind = self.window.last().filter(|_| self.has_more).cloned();
+        self
     }
 }
 
@@ -85,7 +88,7 @@ pub(super) async fn read(
         }
         before = after;
     }
-    Ok(names)
+    Ok(names.finish())
 }
 
 fn has_moved(before: &Stat, after: &Stat) -> bool {
@@ -110,6 +113,12 @@ async fn scan(
             return Ok(());
         }
         for entry in &entries {
+            // Most names of a large directory end here, so this comes before they are looked at any closer. One that
+            // would not have been wanted costs at most a needless window.
+            if names.is_behind(&entry.name) {
+                names.has_more = true;
+                continue;
+            }
             let Some((name, kind)) = listable(directory, entry).await? else { continue };
             text.truncate(directory.key.len());
             text.push_str(name);
@@ -118,13 +127,8 @@ async fn scan(
                 Kind::Directory => text.push('/'),
             }
             let name = &text[directory.key.len()..];
-            if name <= from || !wants(&text) {
-                continue;
-            }
-            if names.has_room_for(name) {
-                names.keep(name.into());
-            } else if names.window.last().is_some_and(|last| name > &**last) {
-                names.has_more();
+            if name > from && wants(&text) {
+                names.keep(name);
             }
         }
     }
@@ -150,7 +154,7 @@ pub(super) async fn listable<'e>(
         return Ok(None);
     }
     let Some(name) = key::component(&entry.name) else {
-        hidden::note(Reason::NoKey, &directory.key, &entry.name);
+        hidden::note(&directory.shared, Reason::NoKey, &directory.key, &entry.name);
         return Ok(None);
     };
     let kind = match entry.kind {
@@ -163,7 +167,7 @@ pub(super) async fn listable<'e>(
         FileKind::Symlink | FileKind::Special | FileKind::Unknown => return Ok(None),
     };
     if directory.key.len() + name.len() + slash > ObjectKey::BYTES_MAX {
-        hidden::note(Reason::NoKey, &directory.key, &entry.name);
+        hidden::note(&directory.shared, Reason::NoKey, &directory.key, &entry.name);
         return Ok(None);
     }
     Ok(Some((name, kind)))
@@ -180,12 +184,11 @@ mod tests {
         // 7919 is a prime that does not divide the count, so every number comes once.
         for number in (0..count).map(|n| n * 7919 % count) {
             let name = format!("{number:05}");
-            if names.has_room_for(&name) {
-                names.keep(name.into());
-            } else {
-                names.has_more();
+            if !names.is_behind(name.as_bytes()) {
+                names.keep(&name);
             }
         }
+        let mut names = names.finish();
         assert_eq!(names.more_behind(), Some(format!("{:05}", WINDOW - 1).as_str()));
         for number in 0..WINDOW {
             assert_eq!(names.pop().as_deref(), Some(format!("{number:05}").as_str()));

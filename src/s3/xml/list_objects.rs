@@ -3,20 +3,8 @@
 //! characters which XML cannot carry travel too. Where a page ends is the operation's business.
 //! Source: ListObjects and ListObjectsV2, response syntax.
 
-use std::borrow::Cow;
-
-use crate::http::percent::{self, Slash};
 use crate::s3::etag::ETag;
-use crate::s3::xml::writer::{Owner, Writer};
-
-/// How keys are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// As they are.
-    Plain,
-    /// Percent-encoded (`encoding-type=url`).
-    Url,
-}
+use crate::s3::xml::writer::{KeyEncoding, Owner, Writer};
 
 /// Whether another page follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +27,7 @@ pub struct ListObjects<'a> {
     /// The size of a page, as it was applied.
     pub keys_max: u32,
     /// How keys are written.
-    pub encoding: Encoding,
+    pub encoding: KeyEncoding,
     /// Whether another page follows.
     pub extent: Extent,
     /// What the two operations tell differently.
@@ -94,14 +82,13 @@ pub fn write(list: &ListObjects<'_>) -> String {
     let keys: usize = list.contents.iter().map(|content| content.key.len()).sum();
     let content_bytes = list.contents.len().saturating_mul(CONTENT_BYTES).saturating_add(keys);
     let mut xml = Writer::with_capacity(content_bytes.saturating_add(1024));
-    let encoded = |text| encode(text, list.encoding);
     xml.open_root("ListBucketResult");
     xml.text("Name", list.bucket);
-    xml.text("Prefix", &encoded(list.prefix));
+    xml.key("Prefix", list.prefix, list.encoding);
     write_paging(list, &mut xml);
     xml.number("MaxKeys", u64::from(list.keys_max));
-    xml.text_if("Delimiter", list.delimiter.map(encoded).as_deref());
-    if list.encoding == Encoding::Url {
+    key_if(&mut xml, "Delimiter", list.delimiter, list.encoding);
+    if list.encoding == KeyEncoding::Url {
         xml.text("EncodingType", "url");
     }
     xml.truth("IsTruncated", list.extent == Extent::Truncated);
@@ -110,7 +97,7 @@ pub fn write(list: &ListObjects<'_>) -> String {
     }
     for prefix in &list.common_prefixes {
         xml.open("CommonPrefixes");
-        xml.text("Prefix", &encoded(prefix));
+        xml.key("Prefix", prefix, list.encoding);
         xml.close("CommonPrefixes");
     }
     xml.close("ListBucketResult");
@@ -118,14 +105,13 @@ pub fn write(list: &ListObjects<'_>) -> String {
 }
 
 fn write_paging(list: &ListObjects<'_>, xml: &mut Writer) {
-    let encoded = |text| encode(text, list.encoding);
     match list.paging {
         Paging::Marker { marker, next_marker } => {
-            xml.text("Marker", &encoded(marker));
-            xml.text_if("NextMarker", next_marker.map(encoded).as_deref());
+            xml.key("Marker", marker, list.encoding);
+            key_if(xml, "NextMarker", next_marker, list.encoding);
         }
         Paging::Token { continuation_token, start_after, next_continuation_token } => {
-            xml.text_if("StartAfter", start_after.map(encoded).as_deref());
+            key_if(xml, "StartAfter", start_after, list.encoding);
             xml.text_if("ContinuationToken", continuation_token);
             xml.text_if("NextContinuationToken", next_continuation_token);
             let count = list.contents.len().saturating_add(list.common_prefixes.len());
@@ -134,9 +120,9 @@ fn write_paging(list: &ListObjects<'_>, xml: &mut Writer) {
     }
 }
 
-fn write_content(content: &Content<'_>, encoding: Encoding, xml: &mut Writer) {
+fn write_content(content: &Content<'_>, encoding: KeyEncoding, xml: &mut Writer) {
     xml.open("Contents");
-    xml.text("Key", &encode(content.key, encoding));
+    xml.key("Key", content.key, encoding);
     xml.time("LastModified", content.modified_unix_s);
     xml.text("ETag", &content.etag.quoted());
     xml.number("Size", content.size_bytes);
@@ -147,10 +133,10 @@ fn write_content(content: &Content<'_>, encoding: Encoding, xml: &mut Writer) {
     xml.close("Contents");
 }
 
-fn encode(text: &str, encoding: Encoding) -> Cow<'_, str> {
-    match encoding {
-        Encoding::Plain => Cow::Borrowed(text),
-        Encoding::Url => Cow::Owned(percent::encode(text.as_bytes(), Slash::Keep)),
+/// A key that may be absent, as a marker may.
+fn key_if(xml: &mut Writer, name: &str, key: Option<&str>, encoding: KeyEncoding) {
+    if let Some(key) = key {
+        xml.key(name, key, encoding);
     }
 }
 
@@ -164,7 +150,7 @@ mod tests {
             prefix: "",
             delimiter: None,
             keys_max: 1000,
-            encoding: Encoding::Plain,
+            encoding: KeyEncoding::Plain,
             extent: Extent::Complete,
             paging,
             contents: Vec::new(),
@@ -222,7 +208,7 @@ mod tests {
             prefix: "ä",
             delimiter: Some(" "),
             keys_max: 2,
-            encoding: Encoding::Url,
+            encoding: KeyEncoding::Url,
             extent: Extent::Truncated,
             contents: vec![content],
             common_prefixes: vec!["ä "],
