@@ -1,4 +1,5 @@
 //! AbortMultipartUpload: an upload and all its parts go.
+//! A part that is still on its way is answered NoSuchUpload when it arrives.
 //! Source: AbortMultipartUpload.
 
 use crate::fs::bucket::Bucket;

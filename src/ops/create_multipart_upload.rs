@@ -1,4 +1,5 @@
 //! CreateMultipartUpload: everything but the bytes is said here and kept until the upload is completed.
+//! Conditions on the key are not taken here: CompleteMultipartUpload has them.
 //! Source: CreateMultipartUpload; S3 user guide, "Checking object integrity for multipart uploads".
 
 use crate::fs::bucket::Bucket;
