@@ -24,3 +24,6 @@ pub mod list;
 pub mod together;
 
 pub mod multipart;
+
+#[cfg(test)]
+mod race_tests;
