@@ -7,6 +7,7 @@ import asyncio
 import datetime
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -109,3 +110,12 @@ async def expect(status, answer):
     answer = await answer
     assert answer.status == status, f"{answer.status} instead of {status}: {answer.body[:2000]!r}"
     return answer
+
+
+async def metrics(server):
+    """The gauges of the server's first core, as text by their names without prefix."""
+    connection = await Connection.open(server.admin)
+    connection.writer.write(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+    page = (await connection.reader.read()).decode()
+    connection.abort()
+    return dict(re.findall(r'^ringway_(\w+){core="0"} (\S+)$', page, re.MULTILINE))
