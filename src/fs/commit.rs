@@ -97,30 +97,29 @@ impl Target<'_> {
         for _ in 0..VANISHED_TRIES {
             match reader::open_below(self.tree, directory, path.clone(), self.path.kind(), identity).await {
                 Ok(object) => return Ok(Current::Object(object.etag())),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => {}
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => {
+                    if let Some(current) = self.not_an_object(path.clone()).await? {
+                        return Ok(current);
+                    }
+                }
                 // The writer may not read what is there: only a condition needs that.
                 Err(Errno::ACCES | Errno::PERM) => return Ok(Current::Missing),
                 Err(errno) => return Err(s3_error(Doing::Find, errno)),
             }
-            if let Some(current) = self.not_an_object(path.clone()).await? {
-                return Ok(current);
-            }
         }
-        // It comes and goes as fast as anybody can look: at some moment of this call it was missing.
-        Ok(Current::Missing)
+        Err(s3_error(Doing::Find, Errno::AGAIN))
     }
 
-    /// What has the name of no object; `None` when an object has it meanwhile.
+    /// What has the name instead of an object; `None` when an object took it between the two looks.
     async fn not_an_object(&self, path: CString) -> Result<Option<Current>, S3Error> {
         let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
         match file::open(&self.bucket.directory, path, opening, self.identity).await {
             Ok(found) => {
                 let stat = stat::stat_slow(&found).await.map_err(|errno| s3_error(Doing::Find, errno))?;
                 match (self.path.kind(), stat.kind) {
-                    // Another writer's object: it was published between the two looks.
-                    (KeyKind::File, FileKind::Regular) => Ok(None),
                     // A directory that is there becomes the object.
                     (KeyKind::Directory, FileKind::Directory) => Ok(Some(Current::Missing)),
+                    (KeyKind::File, FileKind::Regular) => Ok(None),
                     _ => Ok(Some(Current::Other)),
                 }
             }
