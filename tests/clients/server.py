@@ -38,11 +38,11 @@ def refusal_of_io_uring():
 class Server:
     """A running server; `root` is the tree that it serves."""
 
-    def __init__(self, root, engine, log):
+    def __init__(self, root, engine, log, flags=()):
         self.root = Path(root)
         self.log = Path(log)
         command = [BINARY, "serve", self.root, "--engine", engine, "--domain", DOMAIN]
-        command += ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+        command += ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", *flags]
         credentials = {"RINGWAY_ROOT_ACCESS_KEY": ACCESS_KEY, "RINGWAY_ROOT_SECRET_KEY": SECRET_KEY}
         environment = {**plain_environment(), **credentials}
         with self.log.open("wb") as stderr:
