@@ -35,8 +35,7 @@ fn if_none_match_has_one_winner_of_each_race() {
             clients.into_iter().map(|client| client.join().expect("no client fails")).collect()
         });
         for round in 0..ROUNDS {
-            let winners: Vec<usize> =
-                (0..CLIENTS).filter(|client| statuses[*client][round] == 200).collect();
+            let winners: Vec<usize> = (0..CLIENTS).filter(|client| statuses[*client][round] == 200).collect();
             let losers = statuses.iter().filter(|client| client[round] == 412).count();
             assert_eq!((winners.len(), losers), (1, CLIENTS - 1), "race {round} on {engine:?}");
             let object = fixture.get(&format!("race/{round}"));
@@ -81,9 +80,8 @@ fn increment(fixture: &Fixture) {
 fn if_match_asks_for_an_object() {
     let fixture = Fixture::start(EngineChoice::Auto);
     let tag = fixture.put("there", b"one").header("etag").expect("an ETag").to_owned();
-    let with = |key: &str, name: &str, value: &str| {
-        fixture.send(Request::put(key).header(name, value).body(b"two"))
-    };
+    let with =
+        |key: &str, name: &str, value: &str| fixture.send(Request::put(key).header(name, value).body(b"two"));
     with("missing", "if-match", &tag).expect_error("a missing key", 404, "NoSuchKey");
     with("there", "if-match", "\"0123\"").expect_error("another tag", 412, "PreconditionFailed");
     with("there", "if-none-match", "*").expect_error("taken", 412, "PreconditionFailed");
