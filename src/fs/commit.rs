@@ -94,28 +94,37 @@ impl Target<'_> {
         let path = CString::from(self.path.path());
         let identity = self.identity;
         let directory = &self.bucket.directory;
-        match reader::open_below(self.tree, directory, path.clone(), self.path.kind(), identity).await {
-            Ok(object) => Ok(Current::Object(object.etag())),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => self.not_an_object(path).await,
-            // The writer may not read what is there: only a condition needs that.
-            Err(Errno::ACCES | Errno::PERM) => Ok(Current::Missing),
-            Err(errno) => Err(s3_error(Doing::Find, errno)),
+        for _ in 0..VANISHED_TRIES {
+            match reader::open_below(self.tree, directory, path.clone(), self.path.kind(), identity).await {
+                Ok(object) => return Ok(Current::Object(object.etag())),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => {
+                    if let Some(current) = self.not_an_object(path.clone()).await? {
+                        return Ok(current);
+                    }
+                }
+                // The writer may not read what is there: only a condition needs that.
+                Err(Errno::ACCES | Errno::PERM) => return Ok(Current::Missing),
+                Err(errno) => return Err(s3_error(Doing::Find, errno)),
+            }
         }
+        Err(s3_error(Doing::Find, Errno::AGAIN))
     }
 
-    async fn not_an_object(&self, path: CString) -> Result<Current, S3Error> {
+    /// What has the name instead of an object; `None` when an object took it between the two looks.
+    async fn not_an_object(&self, path: CString) -> Result<Option<Current>, S3Error> {
         let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
         match file::open(&self.bucket.directory, path, opening, self.identity).await {
             Ok(found) => {
                 let stat = stat::stat_slow(&found).await.map_err(|errno| s3_error(Doing::Find, errno))?;
                 match (self.path.kind(), stat.kind) {
                     // A directory that is there becomes the object.
-                    (KeyKind::Directory, FileKind::Directory) => Ok(Current::Missing),
-                    _ => Ok(Current::Other),
+                    (KeyKind::Directory, FileKind::Directory) => Ok(Some(Current::Missing)),
+                    (KeyKind::File, FileKind::Regular) => Ok(None),
+                    _ => Ok(Some(Current::Other)),
                 }
             }
-            Err(Errno::NOENT) => Ok(Current::Missing),
-            Err(Errno::NOTDIR | Errno::LOOP) => Ok(Current::Other),
+            Err(Errno::NOENT) => Ok(Some(Current::Missing)),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(Some(Current::Other)),
             Err(errno) => Err(s3_error(Doing::Find, errno)),
         }
     }
