@@ -71,7 +71,7 @@ enum Answered {
 impl Sweep<'_> {
     fn run(&self) {
         let mut fixture = self.start();
-        let mut baseline = Vec::new();
+        let (mut baseline, mut errors) = (Vec::new(), 0);
         for nth in 0..OPERATIONS_MAX {
             // The zeroth is the clean run.
             let name = format!("{:?} on {:?}, {:?} at {nth}", self.change, self.engine, self.fault);
@@ -79,11 +79,12 @@ impl Sweep<'_> {
             let (answered, counted) = self.request(&fixture, nth);
             self.check_object(&fixture, &answered, &name);
             self.check_rest(&fixture, &name, &mut baseline);
+            errors += usize::from(answered != Answered::Success);
             if nth == 0 {
                 assert_eq!(answered, Answered::Success, "{name}: nothing was planned");
             } else if counted < nth {
                 assert_eq!(answered, Answered::Success, "{name}: nothing was hit");
-                return;
+                return self.check_errors(errors);
             }
             if !self.serves(&fixture, &name) {
                 fixture = self.start();
@@ -162,9 +163,17 @@ impl Sweep<'_> {
         };
         let (status, length) = (answer.status, answer.body.len());
         assert!(is_right, "{name}: {answered:?}, then {status} with {length} bytes: {:?}", answer.headers);
-        if matches!(self.fault, Fault::Shorten(_)) {
-            assert_eq!(*answered, Answered::Success, "{name}: a short count is no error");
-        }
+    }
+
+    /// A short count is no error, but for the note of a temporary name: that is two kilobytes on a full disk.
+    fn check_errors(&self, errors: usize) {
+        let errors_max = match (self.fault, self.change) {
+            (Fault::Shorten(_), Change::Overwrite) => 1,
+            (Fault::Shorten(_), Change::Create | Change::Delete) => 0,
+            _ => usize::MAX,
+        };
+        assert!(errors <= errors_max, "{errors} errors of {:?} with {:?}", self.change, self.fault);
+        assert!(errors_max <= 1 || errors > 0, "{:?} hit nothing of {:?}", self.fault, self.change);
     }
 
     /// Nothing is left behind: no name, no block, no descriptor.

@@ -104,8 +104,8 @@ fn names_that_are_no_keys_do_not_end_a_listing() {
         fs::write(fixture.path("").join(OsStr::from_bytes(name)), b"bytes").expect("a file");
     }
     fixture.put("z", b"bytes");
-    for list_type in ["1", "2"] {
-        let list = fixture.send(Request::of_bucket("GET").query("list-type", list_type));
+    for request in [Request::of_bucket("GET"), Request::of_bucket("GET").query("list-type", "2")] {
+        let list = fixture.send(request);
         list.expect_status("a listing", 200);
         assert_eq!(list.text().matches("<Key>").count(), 1, "{list}");
         assert!(list.text().contains("<Key>z</Key>"), "{list}");
