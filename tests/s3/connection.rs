@@ -144,12 +144,15 @@ impl Connection {
 
     fn receive(&mut self) -> io::Result<()> {
         let mut bytes = [0; 64 << 10];
-        match self.stream.read(&mut bytes)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => {
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
                 self.received.extend(&bytes[..count]);
                 Ok(())
             }
+            // A receive with a time-out is not restarted after the process was stopped for a moment: socket(7).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

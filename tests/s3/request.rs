@@ -69,6 +69,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub coding: Coding,
+    /// What is said of the decoded length, where that is not the truth.
+    pub decoded_bytes: Option<usize>,
     pub version: &'static str,
     /// Seconds that the client's clock is ahead.
     pub ahead_s: i64,
@@ -91,6 +93,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             coding: Coding::Unsigned,
+            decoded_bytes: None,
             version: "HTTP/1.1",
             ahead_s: 0,
         }
@@ -139,6 +142,11 @@ impl Request {
 
     pub fn coding(mut self, coding: Coding) -> Request {
         self.coding = coding;
+        self
+    }
+
+    pub fn decoded_bytes(mut self, bytes: usize) -> Request {
+        self.decoded_bytes = Some(bytes);
         self
     }
 
@@ -202,7 +210,8 @@ impl Request {
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
         if self.coding.chunk_bytes().is_some() {
             add("content-encoding", "aws-chunked".to_owned());
-            add("x-amz-decoded-content-length", self.body.len().to_string());
+            let decoded_bytes = self.decoded_bytes.unwrap_or(self.body.len());
+            add("x-amz-decoded-content-length", decoded_bytes.to_string());
         }
         if self.coding.has_trailer() {
             add("x-amz-trailer", TRAILER.to_owned());
@@ -297,6 +306,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 pub fn crc32(bytes: &[u8]) -> String {
     let checksum = crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes);
     base64::encode(&u32::try_from(checksum).expect("32 bits").to_be_bytes())
+}
+
+/// The value of Content-MD5.
+pub fn content_md5(bytes: &[u8]) -> String {
+    base64::encode(&md5::Md5::digest(bytes))
 }
 
 /// The ETag of bytes that were put in one piece, quoted.
