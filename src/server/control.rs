@@ -55,6 +55,7 @@ pub enum Signals {
 /// A running control thread.
 pub struct Control {
     admin_address: SocketAddr,
+    events: mpsc::Sender<Event>,
     thread: JoinHandle<Outcome>,
 }
 
@@ -79,16 +80,24 @@ pub fn start(setup: Setup) -> io::Result<Control> {
         };
         Sockets { listener, signals }
     };
+    let events = setup.inbox.own.clone();
     let thread = thread::Builder::new()
         .name("ringway-control".to_owned())
         .spawn(move || run(&runtime, setup, sockets))?;
-    Ok(Control { admin_address, thread })
+    Ok(Control { admin_address, events, thread })
 }
 
 impl Control {
     /// Where the admin pages are, with the port resolved.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Drains as the first stop signal does, and waits until the server is over.
+    pub fn stop(self) -> Outcome {
+        // Closed means that the server has ended by itself; for one stop there is always room.
+        let _ = self.events.try_send(Event::StopSignal);
+        self.wait()
     }
 
     /// Waits until the server is over.
@@ -312,6 +321,20 @@ mod tests {
         assert!(rig.cores.iter().all(|core| next(core) == CoreCommand::Stop));
         rig.cores.drain(..).for_each(|core| core.0.ended());
         assert_eq!(rig.control.wait(), Outcome::Cut);
+    }
+
+    #[test]
+    fn a_stop_from_within_drains() {
+        let mut rig = rig(600_000, Signals::Left);
+        rig.cores.iter().for_each(|core| core.0.ready());
+        rig.ready.recv().expect("announced");
+        let control = rig.control;
+        let stopped = thread::spawn(move || control.stop());
+        assert!(rig.cores.iter().all(|core| next(core) == CoreCommand::Drain));
+        rig.cores.iter().for_each(|core| core.0.drained());
+        assert!(rig.cores.iter().all(|core| next(core) == CoreCommand::Stop));
+        rig.cores.drain(..).for_each(|core| core.0.ended());
+        assert_eq!(stopped.join().expect("no panic"), Outcome::Drained);
     }
 
     #[test]

@@ -75,11 +75,13 @@ const REPORTS_PER_CORE: usize = 3;
 /// Three signals (drain, stop, leave) and two deadlines; after those nobody listens any more.
 pub(super) const SIGNALS_MAX: usize = 3;
 const DEADLINES_MAX: usize = 2;
+/// The process that holds the server may stop it once.
+const STOPS_MAX: usize = 1;
 
 /// The reports of `cores_count` cores, in the order of their indexes.
 pub fn reports(cores_count: usize) -> (Vec<CoreReports>, Inbox) {
     // Room for everything that can ever be said, so that no core waits and nothing is lost.
-    let capacity = cores_count * REPORTS_PER_CORE + SIGNALS_MAX + DEADLINES_MAX;
+    let capacity = cores_count * REPORTS_PER_CORE + SIGNALS_MAX + DEADLINES_MAX + STOPS_MAX;
     let (own, events) = mpsc::channel(capacity);
     let voice = |core_index| CoreReports { core_index, events: own.clone(), ending: Ending::Failed };
     ((0..cores_count).map(voice).collect(), Inbox { cores_count, events, own })

@@ -85,13 +85,21 @@ impl Server {
 
     /// Waits until the server is over.
     pub fn wait(self) -> Outcome {
-        let outcome = self.control.wait();
-        if outcome == Outcome::Drained {
-            // The cores have said that they ended; their threads follow.
-            let _ = self.running.join();
-        }
-        outcome
+        end(self.control.wait(), self.running)
     }
+
+    /// Drains the server as the first stop signal does, and waits until it is over.
+    pub fn stop(self) -> Outcome {
+        end(self.control.stop(), self.running)
+    }
+}
+
+fn end(outcome: Outcome, running: Running) -> Outcome {
+    if outcome == Outcome::Drained {
+        // The cores have said that they ended; their threads follow.
+        let _ = running.join();
+    }
+    outcome
 }
 
 /// What runs when a server is ready, with its S3 addresses and its admin address.
