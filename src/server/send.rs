@@ -11,10 +11,10 @@ use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::file;
 use uring::net::{self, Following, Mode, Readiness, Socket};
-use uring::time::{self, Moment};
+use uring::time;
 
 use crate::fs::mount::Attributes;
-use crate::ops::receive::Pace;
+use crate::ops::pace::{Pace, Verdict, Watch};
 use crate::ops::response::FileBody;
 use crate::server::core_state::{CoreState, SCRATCH_BYTES};
 
@@ -30,41 +30,15 @@ pub enum End {
 /// One `sendfile` call: large enough to cost nothing a byte, small enough that other connections get their turn.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// Watches that a client takes what it is sent.
-struct Watch {
-    pace: Pace,
-    since: Moment,
-    bytes: u64,
-}
-
-impl Watch {
-    fn new(pace: Pace) -> Watch {
-        Watch { pace, since: time::now(), bytes: 0 }
-    }
-
-    /// Waits for room in the socket; broken when the client is too slow or gone.
-    async fn room(&mut self, socket: &Socket) -> End {
-        let deadline = self.since.after(self.pace.window);
-        loop {
-            match time::before(deadline, net::ready(socket, Readiness::Writable)).await {
-                Some(Ok(())) => return End::Whole,
-                Some(Err(_)) => return End::Broken,
-                None => {}
-            }
-            let elapsed_ms = time::now().since(self.since).as_millis();
-            if u128::from(self.bytes) * 1000 < u128::from(self.pace.bytes_per_s_min) * elapsed_ms {
-                return End::Broken;
-            }
-            self.since = time::now();
-            self.bytes = 0;
-        }
-    }
-
-    fn moved(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        if time::now().since(self.since) > self.pace.window && self.bytes > 0 {
-            self.since = time::now();
-            self.bytes = 0;
+/// Waits for room in the socket; broken when the client is too slow or gone.
+async fn room(watch: &mut Watch, socket: &Socket) -> End {
+    loop {
+        let began = time::now();
+        let ready = time::before(watch.deadline(began), net::ready(socket, Readiness::Writable)).await;
+        match (ready, watch.waited(began, time::now())) {
+            (Some(Ok(())), Verdict::InTime) => return End::Whole,
+            (None, Verdict::InTime) => {}
+            (Some(Err(_)), _) | (Some(Ok(())) | None, Verdict::TooSlow) => return End::Broken,
         }
     }
 }
@@ -98,10 +72,10 @@ async fn rest(
         while !left.is_empty() {
             match net::send_now(socket, &[IoSlice::new(left)], following) {
                 Ok(count) => {
-                    watch.moved(count);
+                    watch.moved(count as u64);
                     left = &left[count..];
                 }
-                Err(Errno::AGAIN) if watch.room(socket).await == End::Whole => {}
+                Err(Errno::AGAIN) if room(watch, socket).await == End::Whole => {}
                 Err(_) => return End::Broken,
             }
         }
@@ -118,8 +92,9 @@ pub async fn file(core: &CoreState, socket: &Socket, head: &[u8], body: FileBody
         }
     }
     let mut watch = Watch::new(pace);
-    if !head.is_empty()
-        && rest(socket, &[IoSlice::new(head)], 0, Following::More, &mut watch).await == End::Broken
+    // With nothing to follow, the kernel would wait in vain for more.
+    let following = if body.length_bytes > 0 { Following::More } else { Following::Nothing };
+    if !head.is_empty() && rest(socket, &[IoSlice::new(head)], 0, following, &mut watch).await == End::Broken
     {
         return (End::Broken, 0);
     }
@@ -228,10 +203,10 @@ impl Transfer<'_> {
                 Ok(count) => {
                     self.sent += count as u64;
                     left -= count as u64;
-                    self.watch.moved(count);
+                    self.watch.moved(count as u64);
                 }
                 Err(Errno::AGAIN) => {
-                    if self.watch.room(self.socket).await == End::Broken {
+                    if room(&mut self.watch, self.socket).await == End::Broken {
                         return End::Broken;
                     }
                     // Pages may have gone while the socket was full.
@@ -265,7 +240,7 @@ impl Transfer<'_> {
 
     async fn block(&mut self) -> Option<BlockMut> {
         // A client that does not read must not hold a block: there is room in the socket before one is taken.
-        if self.watch.room(self.socket).await == End::Broken {
+        if room(&mut self.watch, self.socket).await == End::Broken {
             return None;
         }
         let size =
