@@ -12,10 +12,10 @@ use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::file;
 use uring::net::{self, Following, Mode, Readiness, Socket};
-use uring::time::{self, Moment};
+use uring::time;
 
 use crate::fs::mount::Attributes;
-use crate::ops::receive::Pace;
+use crate::ops::pace::{Pace, Verdict, Watch};
 use crate::ops::response::FileBody;
 use crate::server::core_state::{CoreState, SCRATCH_BYTES};
 
@@ -35,41 +35,15 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// that does not would keep the block for the whole of its window, and a few hundred of them the whole arena.
 const BLOCK_HELD: Duration = Duration::from_millis(100);
 
-/// Watches that a client takes what it is sent.
-struct Watch {
-    pace: Pace,
-    since: Moment,
-    bytes: u64,
-}
-
-impl Watch {
-    fn new(pace: Pace) -> Watch {
-        Watch { pace, since: time::now(), bytes: 0 }
-    }
-
-    /// Waits for room in the socket; broken when the client is too slow or gone.
-    async fn room(&mut self, socket: &Socket) -> End {
-        loop {
-            let deadline = self.since.after(self.pace.window);
-            match time::before(deadline, net::ready(socket, Readiness::Writable)).await {
-                Some(Ok(())) => return End::Whole,
-                Some(Err(_)) => return End::Broken,
-                None => {}
-            }
-            let elapsed_ms = time::now().since(self.since).as_millis();
-            if u128::from(self.bytes) * 1000 < u128::from(self.pace.bytes_per_s_min) * elapsed_ms {
-                return End::Broken;
-            }
-            self.since = time::now();
-            self.bytes = 0;
-        }
-    }
-
-    fn moved(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        if time::now().since(self.since) > self.pace.window && self.bytes > 0 {
-            self.since = time::now();
-            self.bytes = 0;
+/// Waits for room in the socket; broken when the client is too slow or gone.
+async fn room(watch: &mut Watch, socket: &Socket) -> End {
+    loop {
+        let began = time::now();
+        let ready = time::before(watch.deadline(began), net::ready(socket, Readiness::Writable)).await;
+        match (ready, watch.waited(began, time::now())) {
+            (Some(Ok(())), Verdict::InTime) => return End::Whole,
+            (None, Verdict::InTime) => {}
+            (Some(Err(_)), _) | (Some(Ok(())) | None, Verdict::TooSlow) => return End::Broken,
         }
     }
 }
@@ -103,10 +77,10 @@ async fn rest(
         while !left.is_empty() {
             match net::send_now(socket, &[IoSlice::new(left)], following) {
                 Ok(count) => {
-                    watch.moved(count);
+                    watch.moved(count as u64);
                     left = &left[count..];
                 }
-                Err(Errno::AGAIN) if watch.room(socket).await == End::Whole => {}
+                Err(Errno::AGAIN) if room(watch, socket).await == End::Whole => {}
                 Err(_) => return End::Broken,
             }
         }
@@ -124,8 +98,9 @@ pub async fn file(core: &CoreState, socket: &Socket, head: &[u8], body: FileBody
         return end;
     }
     let mut watch = Watch::new(pace);
-    if !head.is_empty()
-        && rest(socket, &[IoSlice::new(head)], 0, Following::More, &mut watch).await == End::Broken
+    // With nothing to follow, the kernel would wait in vain for more.
+    let following = if body.length_bytes > 0 { Following::More } else { Following::Nothing };
+    if !head.is_empty() && rest(socket, &[IoSlice::new(head)], 0, following, &mut watch).await == End::Broken
     {
         return (End::Broken, 0);
     }
@@ -234,10 +209,10 @@ impl Transfer<'_> {
                 Ok(count) => {
                     self.sent += count as u64;
                     left -= count as u64;
-                    self.watch.moved(count);
+                    self.watch.moved(count as u64);
                 }
                 Err(Errno::AGAIN) => {
-                    if self.watch.room(self.socket).await == End::Broken {
+                    if room(&mut self.watch, self.socket).await == End::Broken {
                         return End::Broken;
                     }
                     // Pages may have gone while the socket was full.
@@ -268,16 +243,18 @@ impl Transfer<'_> {
         while !bytes.is_empty() {
             match net::send_now(self.socket, &[IoSlice::new(bytes)], Following::Nothing) {
                 Ok(count) => {
-                    self.watch.moved(count);
+                    self.watch.moved(count as u64);
                     self.sent += count as u64;
                     bytes = &bytes[count..];
                 }
                 Err(Errno::AGAIN) => {
-                    let deadline = time::now().after(BLOCK_HELD);
-                    match time::before(deadline, net::ready(self.socket, Readiness::Writable)).await {
-                        Some(Ok(())) => {}
-                        Some(Err(_)) => return End::Broken,
-                        None => return End::Whole,
+                    let began = time::now();
+                    let deadline = began.after(BLOCK_HELD);
+                    let ready = time::before(deadline, net::ready(self.socket, Readiness::Writable)).await;
+                    match (ready, self.watch.waited(began, time::now())) {
+                        (Some(Ok(())), Verdict::InTime) => {}
+                        (None, Verdict::InTime) => return End::Whole,
+                        (Some(Err(_)), _) | (Some(Ok(())) | None, Verdict::TooSlow) => return End::Broken,
                     }
                 }
                 Err(_) => return End::Broken,
@@ -287,8 +264,8 @@ impl Transfer<'_> {
     }
 
     async fn block(&mut self) -> Option<BlockMut> {
-        // There is room in the socket before a block is taken, so a client that does not read takes none.
-        if self.watch.room(self.socket).await == End::Broken {
+        // A client that does not read must not hold a block: there is room in the socket before one is taken.
+        if room(&mut self.watch, self.socket).await == End::Broken {
             return None;
         }
         let size =
