@@ -22,4 +22,8 @@ pub mod writer;
 
 pub mod list;
 pub mod together;
+
 pub mod multipart;
+
+#[cfg(test)]
+mod race_tests;

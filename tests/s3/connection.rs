@@ -144,12 +144,15 @@ impl Connection {
 
     fn receive(&mut self) -> io::Result<()> {
         let mut bytes = [0; 64 << 10];
-        match self.stream.read(&mut bytes)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => {
+        match self.stream.read(&mut bytes) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
                 self.received.extend(&bytes[..count]);
                 Ok(())
             }
+            // A receive with a time-out is not restarted after the process was stopped for a moment: socket(7).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -161,7 +164,8 @@ impl Connection {
 
     /// Expects the server to close without another byte.
     pub fn expect_closed(self, name: &str) {
-        let rest = self.read_to_end().unwrap_or_else(|error| panic!("{name}: cut instead of closed: {error}"));
+        let rest =
+            self.read_to_end().unwrap_or_else(|error| panic!("{name}: cut instead of closed: {error}"));
         assert_eq!(rest.escape_ascii().to_string(), "", "{name}: bytes behind the answer");
     }
 }

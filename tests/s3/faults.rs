@@ -1,3 +1,225 @@
-//! x
-//! x
-//! x
+//! The Nth operation fails, for every N: the object is the old one or the new one, whole, and nothing else is left.
+//!
+//! A clean run counts the operations of a request; then each of them in turn ends with EIO, with ENOSPC, or is cut short.
+//! Whatever the answer is, afterwards there is no temporary name, no block and no descriptor missing, and the server
+//! serves. A directory that could not be flushed ends all writes to its mount, as it should: a new server follows.
+
+use ringway::server::setting::EngineChoice;
+use uring::errno::Errno;
+use uring::fault::{Fault, Nth, Rule};
+
+use crate::connection::Answer;
+use crate::fixture::{Fixture, on_both_engines, settled};
+use crate::request::{Request, Signed, etag};
+
+/// Two parents deep, so that directories are made and pruned.
+const KEY: &str = "one/two/object";
+/// Large enough for space to be reserved and the page cache to be passed, and no multiple of 4096.
+const OLD_BYTES: usize = (1 << 20) + 5_000;
+const NEW_BYTES: usize = (1 << 20) + 9_001;
+/// More operations than any request has: a sweep that comes here does not end.
+const OPERATIONS_MAX: u64 = 500;
+
+/// One of the two objects the key may have.
+struct Version {
+    name: &'static str,
+    bytes: Vec<u8>,
+    etag: String,
+}
+
+impl Version {
+    fn new(name: &'static str, length: usize, factor: usize) -> Version {
+        let bytes: Vec<u8> = (0..length).map(|index| (index * factor / 7 % 251) as u8).collect();
+        let etag = etag(&bytes);
+        Version { name, bytes, etag }
+    }
+
+    fn put(&self) -> Signed {
+        Request::put(KEY).header("x-amz-meta-version", self.name).body(&self.bytes).signed()
+    }
+
+    fn is_in(&self, answer: &Answer) -> bool {
+        answer.header("x-amz-meta-version") == Some(self.name)
+            && answer.header("etag") == Some(&self.etag)
+            && answer.body == self.bytes
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Create,
+    Overwrite,
+    Delete,
+}
+
+struct Sweep<'a> {
+    engine: EngineChoice,
+    change: Change,
+    fault: Fault,
+    versions: &'a [Version; 2],
+}
+
+/// What became of one request.
+#[derive(Debug, PartialEq, Eq)]
+enum Answered {
+    Success,
+    Error,
+    /// The connection itself was hit.
+    Cut,
+}
+
+impl Sweep<'_> {
+    fn run(&self) {
+        let mut fixture = self.start();
+        let (mut baseline, mut errors) = (Vec::new(), 0);
+        for nth in 0..OPERATIONS_MAX {
+            // The zeroth is the clean run.
+            let name = format!("{:?} on {:?}, {:?} at {nth}", self.change, self.engine, self.fault);
+            self.prepare(&fixture, &name);
+            let (answered, counted) = self.request(&fixture, nth);
+            self.check_object(&fixture, &answered, &name);
+            self.check_rest(&fixture, &name, &mut baseline);
+            errors += usize::from(answered != Answered::Success);
+            if nth == 0 {
+                assert_eq!(answered, Answered::Success, "{name}: nothing was planned");
+            } else if counted < nth {
+                assert_eq!(answered, Answered::Success, "{name}: nothing was hit");
+                return self.check_errors(errors);
+            }
+            if !self.serves(&fixture, &name) {
+                fixture = self.start();
+                baseline.clear();
+                self.prepare(&fixture, &name);
+                self.request(&fixture, 0);
+                self.check_rest(&fixture, &name, &mut baseline);
+            }
+        }
+        panic!("{:?} has more than {OPERATIONS_MAX} operations", self.change);
+    }
+
+    fn start(&self) -> Fixture {
+        let fixture = Fixture::start(self.engine);
+        // The first overwrite in a bucket opens its table of names in flight, which stays open.
+        fixture.put("probe", b"1");
+        fixture.put("probe", b"2");
+        fixture
+    }
+
+    /// Brings the key to what it has before the change.
+    fn prepare(&self, fixture: &Fixture, name: &str) {
+        let mut connection = fixture.connect();
+        let answer = match self.change {
+            Change::Create => connection.exchange(&Request::delete(KEY).signed()),
+            Change::Overwrite | Change::Delete => connection.exchange(&self.versions[0].put()),
+        };
+        assert!(matches!(answer.status, 200 | 204), "{name}: {answer}");
+        if self.change == Change::Create {
+            // Parents that a failed request has made may be there still; the next one is to make them again.
+            let parents = ["one/two", "one"].map(|parent| fixture.path(parent));
+            parents.iter().for_each(|parent| drop(std::fs::remove_dir(parent)));
+            assert!(!parents[1].exists(), "{name}: {:?} holds something", parents[1]);
+        }
+    }
+
+    /// Sends the request over a connection that is there before the plan, and counts its operations.
+    fn request(&self, fixture: &Fixture, nth: u64) -> (Answered, u64) {
+        let signed = match self.change {
+            Change::Create | Change::Overwrite => self.versions[1].put(),
+            Change::Delete => Request::delete(KEY).signed(),
+        };
+        let mut connection = fixture.connect();
+        connection.exchange(&Request::head("probe").signed()).expect_status("warm", 200);
+        let nth = if nth == 0 { u64::MAX } else { nth };
+        fixture.plan(vec![Rule { kind: None, nth: Nth::Only(nth), fault: self.fault }]);
+        let _ = connection.try_write(&signed.bytes());
+        let answered = match connection.try_answer_to(&signed.head) {
+            Ok(answer) if answer.status < 300 => Answered::Success,
+            Ok(answer) => {
+                assert!(answer.status >= 400 && answer.text().ends_with("</Error>"), "{answer}");
+                Answered::Error
+            }
+            Err(_) => Answered::Cut,
+        };
+        let counted = fixture.counted();
+        fixture.plan(Vec::new());
+        (answered, counted)
+    }
+
+    /// What the key has is what it had, or what it was to have.
+    fn check_object(&self, fixture: &Fixture, answered: &Answered, name: &str) {
+        let answer = fixture.send(Request::get(KEY));
+        let head = fixture.send(Request::head(KEY));
+        assert_eq!((head.status, head.header("etag")), (answer.status, answer.header("etag")), "{name}");
+        let [old, new] = self.versions;
+        let is_missing = answer.status == 404;
+        let (is_before, is_after) = match self.change {
+            Change::Create => (is_missing, new.is_in(&answer)),
+            Change::Overwrite => (old.is_in(&answer), new.is_in(&answer)),
+            Change::Delete => (old.is_in(&answer), is_missing),
+        };
+        let is_right = match answered {
+            Answered::Success => is_after,
+            Answered::Error | Answered::Cut => is_before || is_after,
+        };
+        let (status, length) = (answer.status, answer.body.len());
+        assert!(is_right, "{name}: {answered:?}, then {status} with {length} bytes: {:?}", answer.headers);
+    }
+
+    /// A short count is no error, but for the note of a temporary name: that is two kilobytes on a full disk.
+    fn check_errors(&self, errors: usize) {
+        let errors_max = match (self.fault, self.change) {
+            (Fault::Shorten(_), Change::Overwrite) => 1,
+            (Fault::Shorten(_), Change::Create | Change::Delete) => 0,
+            _ => usize::MAX,
+        };
+        assert!(errors <= errors_max, "{errors} errors of {:?} with {:?}", self.change, self.fault);
+        assert!(errors_max <= 1 || errors > 0, "{:?} hit nothing of {:?}", self.fault, self.change);
+    }
+
+    /// Nothing is left behind: no name, no block, no descriptor.
+    fn check_rest(&self, fixture: &Fixture, name: &str, baseline: &mut Vec<std::path::PathBuf>) {
+        fixture.expect_blocks_back(name);
+        let is_tidy = settled(|| fixture.temporary_names().is_empty());
+        assert!(is_tidy, "{name}: {:?}", fixture.temporary_names());
+        if baseline.is_empty() {
+            settled(|| fixture.open_files().iter().all(|file| !file.to_string_lossy().contains("(deleted)")));
+            *baseline = fixture.open_files();
+            return;
+        }
+        let is_closed = settled(|| fixture.open_files().len() <= baseline.len());
+        assert!(is_closed, "{name}: {:?} were open before, {:?} are", baseline, fixture.open_files());
+    }
+
+    /// Whether the server still takes writes; it may refuse them after the flush of a directory failed.
+    fn serves(&self, fixture: &Fixture, name: &str) -> bool {
+        fixture.get("probe");
+        let answer = fixture.send(Request::put("probe").body(b"3"));
+        let is_suspect = answer.status == 503 && self.fault == Fault::Fail(Errno::IO);
+        assert!(answer.status == 200 || is_suspect, "{name}: {answer}");
+        answer.status == 200
+    }
+}
+
+fn check(change: Change) {
+    let versions = [Version::new("old", OLD_BYTES, 3), Version::new("new", NEW_BYTES, 5)];
+    on_both_engines(|engine| {
+        for fault in [Fault::Fail(Errno::IO), Fault::Fail(Errno::NOSPC), Fault::Shorten(1_000)] {
+            Sweep { engine, change, fault, versions: &versions }.run();
+        }
+    });
+}
+
+#[test]
+fn every_operation_of_a_new_put_fails_in_turn() {
+    check(Change::Create);
+}
+
+#[test]
+fn every_operation_of_an_overwrite_fails_in_turn() {
+    check(Change::Overwrite);
+}
+
+#[test]
+fn every_operation_of_a_delete_fails_in_turn() {
+    check(Change::Delete);
+}

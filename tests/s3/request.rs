@@ -69,6 +69,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub coding: Coding,
+    /// What is said of the decoded length, where that is not the truth.
+    pub decoded_bytes: Option<usize>,
     pub version: &'static str,
     /// Seconds that the client's clock is ahead.
     pub ahead_s: i64,
@@ -91,6 +93,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             coding: Coding::Unsigned,
+            decoded_bytes: None,
             version: "HTTP/1.1",
             ahead_s: 0,
         }
@@ -142,6 +145,11 @@ impl Request {
         self
     }
 
+    pub fn decoded_bytes(mut self, bytes: usize) -> Request {
+        self.decoded_bytes = Some(bytes);
+        self
+    }
+
     pub fn version(mut self, version: &'static str) -> Request {
         self.version = version;
         self
@@ -157,8 +165,7 @@ impl Request {
         let signer = self.signer();
         let headers = self.all_headers();
         let (query, borrowed) = (pairs(&self.query), pairs(&headers));
-        let to_sign =
-            ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
+        let to_sign = ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
         let signed = signer.sign(&to_sign, &self.coding.mode(&self.body));
         let body = self.coded_body(&signer, &signed);
         let mut head = self.head_lines(&target(&self.path, &query), &headers, body.len());
@@ -177,8 +184,7 @@ impl Request {
     pub fn presigned(&self, expires_s: u32) -> Signed {
         let headers = self.all_headers();
         let (query, borrowed) = (pairs(&self.query), pairs(&headers));
-        let to_sign =
-            ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
+        let to_sign = ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
         let target = self.signer().presign(&to_sign, expires_s);
         let mut head = self.head_lines(&target, &headers, self.body.len());
         head.push_str("\r\n");
@@ -204,7 +210,8 @@ impl Request {
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
         if self.coding.chunk_bytes().is_some() {
             add("content-encoding", "aws-chunked".to_owned());
-            add("x-amz-decoded-content-length", self.body.len().to_string());
+            let decoded_bytes = self.decoded_bytes.unwrap_or(self.body.len());
+            add("x-amz-decoded-content-length", decoded_bytes.to_string());
         }
         if self.coding.has_trailer() {
             add("x-amz-trailer", TRAILER.to_owned());
@@ -299,6 +306,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 pub fn crc32(bytes: &[u8]) -> String {
     let checksum = crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, bytes);
     base64::encode(&u32::try_from(checksum).expect("32 bits").to_be_bytes())
+}
+
+/// The value of Content-MD5.
+pub fn content_md5(bytes: &[u8]) -> String {
+    base64::encode(&md5::Md5::digest(bytes))
 }
 
 /// The ETag of bytes that were put in one piece, quoted.

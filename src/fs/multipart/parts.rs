@@ -5,9 +5,6 @@
 //! harmed by a later one that fails. Source: UploadPart, ListParts; DESIGN rules as written down in ARCHITECTURE.md.
 
 use std::ffi::CString;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
 
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
@@ -21,6 +18,7 @@ use crate::fs::bucket::{Bucket, readable};
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
 use crate::fs::inflight;
+use crate::fs::together::together;
 use crate::fs::tree::{BENEATH, Durability};
 use crate::fs::writer::{self, DIRECT_BYTES_MIN, Extent, Unfinished, Writer};
 use crate::s3::checksum::Checksum;
@@ -158,8 +156,7 @@ async fn make_side_file(
     let name = side_name(number, target.tree.shared.instance.as_str(), &inflight::random_hex());
     let is_large = announced_bytes.is_none_or(|bytes| bytes >= DIRECT_BYTES_MIN);
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-    let opened =
-        open_for_writing(target.bucket, &upload.directory, c_name(&name), flags, is_large).await;
+    let opened = open_for_writing(target.bucket, &upload.directory, c_name(&name), flags, is_large).await;
     match opened {
         Ok(file) => {
             let side = SideFile { directory: upload.directory.clone(), name, is_kept: false };
@@ -209,7 +206,14 @@ impl PartFile<'_> {
         };
         let mount = &self.target.bucket.mount;
         let unfinished = Some(&self.unfinished);
-        Writer::at(mount, &self.file, (offset, extent), self.target.identity, self.announced_bytes, unfinished)
+        Writer::at(
+            mount,
+            &self.file,
+            (offset, extent),
+            self.target.identity,
+            self.announced_bytes,
+            unfinished,
+        )
     }
 
     /// Gives up a part whose body did not arrive whole; the space it took is free when this returns, if it was the last
@@ -288,7 +292,8 @@ impl PartFile<'_> {
         let replaced = self.write_record(&record).await;
         match replaced {
             Ok(()) => {
-                let is_stale = |previous: &PartRecord| !previous.is_in_place() && previous.file != record.file;
+                let is_stale =
+                    |previous: &PartRecord| !previous.is_in_place() && previous.file != record.file;
                 Ok(previous.filter(is_stale))
             }
             Err(Errno::NOENT) => Err(gone()),
@@ -343,7 +348,7 @@ enum Before {
     Unknown,
 }
 
-/// Part numbers are read from disk this many at a time.
+/// Records are read this many at a time.
 const RECORDS_AT_ONCE: usize = 32;
 
 impl Upload {
@@ -381,8 +386,7 @@ impl Upload {
     pub async fn parts(&self, numbers: &[PartNumber]) -> Result<Vec<PartRecord>, S3Error> {
         let mut records = Vec::with_capacity(numbers.len());
         for numbers in numbers.chunks(RECORDS_AT_ONCE) {
-            let reading = numbers.iter().map(|number| Box::pin(self.part(*number))).collect();
-            for record in all(reading).await {
+            for record in together(numbers.iter().map(|number| self.part(*number))).await {
                 records.extend(record?);
             }
         }
@@ -393,19 +397,4 @@ impl Upload {
     async fn forget(&self, previous: PartRecord) {
         let _ = file::unlink(&self.directory, c_name(&previous.file), 0, Identity::SERVER).await;
     }
-}
-
-/// Waits for all of a few futures, which run at the same time.
-async fn all<T>(mut futures: Vec<Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
-    let mut ended: Vec<Option<T>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (future, ended) in futures.iter_mut().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
-            if let Poll::Ready(value) = future.as_mut().poll(context) {
-                *ended = Some(value);
-            }
-        }
-        if ended.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    ended.into_iter().flatten().collect()
 }
