@@ -1,4 +1,5 @@
 //! CreateBucket: a directory at the top of the root.
+//! Owner and account are the caller's; whether the name may be a bucket's was decided when it was parsed.
 //! Source: CreateBucket.
 
 use crate::fs::bucket::{self, Creation};

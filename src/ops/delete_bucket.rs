@@ -1,4 +1,5 @@
 //! DeleteBucket: a bucket without objects goes, with the empty directories left in it.
+//! What is looked through, and in which order it is removed, is the bucket's own file.
 //! Source: DeleteBucket.
 
 use crate::fs::bucket;

@@ -1,4 +1,5 @@
 //! DeleteObject: the name goes; what is no object, and a key that cannot be one, is deleted already.
+//! Conditions are checked under the lock of the key, where the name is removed.
 //! Source: DeleteObject.
 
 use crate::fs::bucket::Bucket;

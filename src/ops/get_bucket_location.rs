@@ -1,4 +1,5 @@
 //! GetBucketLocation: the region of a bucket, empty for us-east-1.
+//! It tells the server's region: every bucket of one server is in it.
 //! Source: GetBucketLocation.
 
 use crate::fs::bucket::Bucket;

@@ -1,4 +1,5 @@
 //! HeadBucket: whether a bucket is there, and in which region.
+//! It tells nothing of what the bucket holds.
 //! Source: HeadBucket.
 
 use crate::fs::bucket::Bucket;

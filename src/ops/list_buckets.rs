@@ -1,4 +1,5 @@
 //! ListBuckets: the directories at the top of the root whose names are bucket names, a page of them.
+//! The names are read anew each time: `mkdir` makes a bucket at once.
 //! Source: ListBuckets.
 
 use crate::fs::bucket;

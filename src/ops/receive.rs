@@ -416,13 +416,14 @@ impl Blocks {
     /// The next block to fill: small ones one at a time until the body has proved itself, then a set of large ones if the
     /// arena has them.
     async fn next(&mut self, writer: &mut Writer<'_>, bytes: u64) -> Result<BlockMut, S3Error> {
-        if !self.has_large && bytes >= PROVEN_BYTES {
-            if let Some(large) = arena::try_acquire(BlockSize::Large, LARGE_BLOCKS) {
-                while writer.settle_one().await? {}
-                while writer.take_returned().is_some() {}
-                self.spare = large;
-                self.has_large = true;
-            }
+        if !self.has_large
+            && bytes >= PROVEN_BYTES
+            && let Some(large) = arena::try_acquire(BlockSize::Large, LARGE_BLOCKS)
+        {
+            while writer.settle_one().await? {}
+            while writer.take_returned().is_some() {}
+            self.spare = large;
+            self.has_large = true;
         }
         loop {
             while let Some(block) = writer.take_returned() {

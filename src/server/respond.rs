@@ -146,7 +146,7 @@ async fn send_response(
     let kind = if matches!(body, Body::Xml(_)) { Some("application/xml") } else { None };
     // A 204 and a 304 have no body, so no length either (RFC 9110 8.6).
     let framing = if status == 204 || status == 304 { Length::None } else { Length::Known(length) };
-    write_head(exchange, &mut out, status, &headers, kind, framing, version, persistence);
+    write_head(exchange, &mut out, status, &headers, kind, framing, (version, persistence));
     let patience = exchange.core.patience.pace;
     let (end, bytes) = match body {
         Body::Xml(document) if method != Method::Head => {
@@ -178,8 +178,7 @@ fn write_head(
     headers: &[(std::borrow::Cow<'static, str>, String)],
     kind: Option<&str>,
     length: Length,
-    version: Version,
-    persistence: Persistence,
+    (version, persistence): (Version, Persistence),
 ) {
     let mut head = ResponseHead::begin(out, status);
     let mut add = |name: &str, value: &str| {
@@ -301,7 +300,7 @@ async fn send_slow(
         Version::Http11 => Length::Chunked,
         Version::Http10 => Length::UntilClose,
     };
-    write_head(exchange, &mut out, 200, &headers, Some("application/xml"), length, version, persistence);
+    write_head(exchange, &mut out, 200, &headers, Some("application/xml"), length, (version, persistence));
     write_piece(version, DECLARATION, &mut out);
     let result = loop {
         if send::all(exchange.socket, &[IoSlice::new(&out)], pace).await == send::End::Broken {

@@ -78,7 +78,7 @@ impl Watch {
 pub async fn all(socket: &Socket, slices: &[IoSlice<'_>], pace: Pace) -> End {
     let total: usize = slices.iter().map(|slice| slice.len()).sum();
     match net::send_now(socket, slices, Following::Nothing) {
-        Ok(sent) if sent == total => return End::Whole,
+        Ok(sent) if sent == total => End::Whole,
         Ok(sent) => rest(socket, slices, sent, Following::Nothing, &mut Watch::new(pace)).await,
         Err(Errno::AGAIN) => rest(socket, slices, 0, Following::Nothing, &mut Watch::new(pace)).await,
         Err(_) => End::Broken,
@@ -117,10 +117,11 @@ async fn rest(
 /// Sends a response head and a range of a file; returns the body's bytes given to the kernel.
 pub async fn file(core: &CoreState, socket: &Socket, head: &[u8], body: FileBody, pace: Pace) -> (End, u64) {
     let is_small = body.length_bytes <= SCRATCH_BYTES as u64;
-    if is_small && body.attributes == Attributes::Local {
-        if let Some(end) = with_head(core, socket, head, &body, pace).await {
-            return end;
-        }
+    if is_small
+        && body.attributes == Attributes::Local
+        && let Some(end) = with_head(core, socket, head, &body, pace).await
+    {
+        return end;
     }
     let mut watch = Watch::new(pace);
     if !head.is_empty()

@@ -1,6 +1,6 @@
 """The README's first command in an empty folder, and the session that it prints pasted into a shell.
 
-The session is every line on standard error that begins with `export ` or `aws `. The build is the tests' own profile,
+The session is every line on standard error that begins with a command of it. The build is the tests' own profile,
 so nothing is compiled twice, and the ports are free ones; the command itself is taken from the README.
 """
 
@@ -27,7 +27,7 @@ def readme_commands():
 
 
 def session_of(lines):
-    return [line.strip() for line in lines if line.strip().startswith(("export ", "aws "))]
+    return [line.strip() for line in lines if line.strip().startswith(("export ", "aws ", "echo "))]
 
 
 class Served:

@@ -6,13 +6,13 @@ use crate::s3::headers::CONTENT_TYPE_DEFAULT;
 
 /// The number of a type in the binary record; `None` when it must be spelled out.
 pub fn number_of(content_type: &str) -> Option<u8> {
-    let index = COMMON.iter().position(|common| *common == content_type)?;
+    let index = NUMBERED.iter().position(|common| *common == content_type)?;
     u8::try_from(index + 1).ok()
 }
 
 /// The type behind a number; `None` for zero and for numbers that no version has given out.
 pub fn of_number(number: u8) -> Option<&'static str> {
-    COMMON.get(usize::from(number).checked_sub(1)?).copied()
+    NUMBERED.get(usize::from(number).checked_sub(1)?).copied()
 }
 
 /// The type that a file name's extension stands for, whatever its case.
@@ -33,7 +33,7 @@ pub fn of_name(name: &str) -> &'static str {
 }
 
 /// On disk a type is its place in this list, counted from one: only ever append.
-const COMMON: [&str; 32] = [
+const NUMBERED: [&str; 32] = [
     CONTENT_TYPE_DEFAULT,
     "application/octet-stream",
     "text/plain",
