@@ -276,3 +276,63 @@ impl Transfer<'_> {
         arena::acquire(BlockSize::Small, 1).await.pop()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use uring::cores::{self, Settings};
+    use uring::engine;
+    use uring::fault::Plan;
+    use uring::net::{Acceptor, Listener};
+
+    /// Runs a test on a core of its own with both ends of a connection whose sending end has no room left.
+    fn with_full_socket<F: Future<Output = ()>>(test: impl FnOnce(Socket, Socket) -> F + Copy + 'static) {
+        for engine in [engine::Name::IoUring, engine::Name::Threads] {
+            if engine == engine::Name::IoUring && engine::choose(engine::Choice::IoUring).is_err() {
+                eprintln!("SKIPPED on io_uring: refused here");
+                continue;
+            }
+            let cpus =
+                uring::affinity::allowed().expect("the scheduler answers").into_iter().take(1).collect();
+            let (arena_bytes, pool_threads_max, faults) = (4 << 20, 1, Plan::default());
+            let settings = Settings { cpus, engine, arena_bytes, pool_threads_max, faults };
+            let main = async move {
+                let listener = Listener::open(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+                let address = listener.address();
+                let mut acceptor = Acceptor::new(listener).expect("a listener");
+                let client = net::connect(address).await.expect("connected");
+                let server = acceptor.accept().await.expect("accepted");
+                let bytes = vec![0; PIECE_BYTES as usize];
+                while net::send_now(&server, &[IoSlice::new(&bytes)], Following::Nothing).is_ok() {}
+                test(server, client).await;
+            };
+            cores::block_on(&settings, main).expect("a core");
+        }
+    }
+
+    const WINDOW: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn a_client_that_may_stall_leaves_the_core_to_others() {
+        with_full_socket(async |server, client| {
+            let mut watch = Watch::new(Pace { bytes_per_s_min: 0, window: WINDOW });
+            let mut room = std::pin::pin!(watch.room(&server));
+            let mut others = time::sleep(10 * WINDOW);
+            assert!(matches!(time::race(&mut room, &mut others).await, time::First::Right(())));
+            client.shutdown();
+            drop(client);
+            let _ = room.await;
+        });
+    }
+
+    #[test]
+    fn a_client_that_stalls_behind_a_good_start_is_judged_by_the_next_window() {
+        with_full_socket(async |server, client| {
+            let mut watch = Watch::new(Pace { bytes_per_s_min: 1, window: WINDOW });
+            watch.moved(1 << 20);
+            assert_eq!(watch.room(&server).await, End::Broken);
+            drop(client);
+        });
+    }
+}
