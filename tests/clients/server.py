@@ -38,18 +38,21 @@ def refusal_of_io_uring():
 class Server:
     """A running server; `root` is the tree that it serves.
 
-    `arguments` are further ones of `ringway serve`; `under` is a command that starts the server and becomes it.
+    `arguments` are further ones of `ringway serve`; `under` is a command that starts the server and becomes it;
+    `program` takes the place of `ringway` and reads commands from its standard input.
     """
 
-    def __init__(self, root, engine, log, arguments=(), under=()):
+    def __init__(self, root, engine, log, arguments=(), under=(), program=BINARY):
         self.root = Path(root)
         self.log = Path(log)
-        command = [*under, BINARY, "serve", self.root, "--engine", engine, "--domain", DOMAIN]
+        command = [*under, program, "serve", self.root, "--engine", engine, "--domain", DOMAIN]
         command += ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", *arguments]
         credentials = {"RINGWAY_ROOT_ACCESS_KEY": ACCESS_KEY, "RINGWAY_ROOT_SECRET_KEY": SECRET_KEY}
         environment = {**plain_environment(), **credentials}
         with self.log.open("wb") as stderr:
-            self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr)
+            self.process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+            )
         self.endpoint, self.admin = self._wait_until_ready()
 
     def _wait_until_ready(self):

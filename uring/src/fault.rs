@@ -1,4 +1,4 @@
-//! Planned faults for tests: the Nth operation of a kind fails, is cut short, waits, or ends the process.
+//! Planned faults for tests: the Nth operation of a kind fails, is cut short, waits, is left out, or ends the process.
 //!
 //! Either engine consults the plan of its core when an operation is submitted, plain calls included. An empty plan
 //! costs one branch. The plan also asks the arena to poison blocks that come back, so that a late write is seen.
@@ -24,6 +24,8 @@ pub enum Fault {
     Delay(Duration),
     /// The process ends as by SIGKILL before it runs.
     Kill,
+    /// It is not run and ends with 0, the success of what moves no bytes: a step that was forgotten.
+    Skip,
 }
 
 /// Which operations a rule names.

@@ -397,8 +397,8 @@ const SYS_CACHESTAT: i64 = 451;
 pub(crate) fn fail_if_planned(kind: Kind) -> Result<(), Errno> {
     match cores::try_with(|core| core.faults.next(kind)).flatten() {
         Some(Fault::Fail(error)) => Err(error),
-        // A plain call that never waits can be neither cut nor delayed.
-        Some(Fault::Shorten(_) | Fault::Delay(_)) | None => Ok(()),
+        // A plain call that never waits can be neither cut nor delayed, and its result is needed.
+        Some(Fault::Shorten(_) | Fault::Delay(_) | Fault::Skip) | None => Ok(()),
         Some(Fault::Kill) => unreachable!("the plan has ended the process"),
     }
 }

@@ -49,6 +49,7 @@ impl Flight {
                     });
                 }
                 Some(Fault::Kill) => unreachable!("the plan has ended the process"),
+                Some(Fault::Skip) => complete(core, token, 0),
             }
             Flight { token: Some(token), of_core: PhantomData }
         })

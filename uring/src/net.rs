@@ -392,8 +392,8 @@ fn planned_length(kind: Kind, length: usize) -> Result<usize, Errno> {
     match cores::try_with(|core| core.faults.next(kind)).flatten() {
         Some(Fault::Fail(error)) => Err(error),
         Some(Fault::Shorten(bytes)) => Ok(length.min(bytes as usize)),
-        // A plain call cannot be delayed without stopping the core.
-        Some(Fault::Delay(_)) | None => Ok(length),
+        // A plain call cannot be delayed without stopping the core, and its result is needed.
+        Some(Fault::Delay(_) | Fault::Skip) | None => Ok(length),
         Some(Fault::Kill) => unreachable!("the plan has ended the process"),
     }
 }

@@ -1,0 +1,158 @@
+"""Power cuts at every flush of the disk: nothing that was acknowledged is lost, nothing is ever torn.
+
+And the same with one step of the recipe left out, where the cut must show a loss: a test of this kind that cannot fail
+would say nothing. What a cut leaves is compared as POSIX sees it: bytes and the attributes of the object.
+"""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+import boto3
+import botocore.config
+import pytest
+
+import blocklog
+import mounts
+import server as ringway
+import trees
+
+LONG = os.environ.get("RINGWAY_TESTS_LONG") == "1"
+ROUNDS = 12 if LONG else 2
+PLANNED = ringway.BINARY.parent / "examples/planned_server"
+ATTRIBUTES = ["user.s3", "user.s3.meta"]
+GONE = None
+# The step that is left out of each write; on btrfs the second flush is that of the file under its temporary name.
+SYNC_OF_BYTES, SYNC_OF_NAME = "skip sync 1", "skip sync 2"
+
+
+class Writes:
+    """What was done to each key in order, and how far the log was when it was acknowledged."""
+
+    def __init__(self, root, log):
+        self.root, self.log, self.of_key = root, log, {}
+
+    def begin(self, key, body):
+        """From now on a cut may find `body`, or GONE."""
+        self.of_key.setdefault(key, [(0, GONE, None)]).append([None, body, None])
+
+    def acknowledge(self, key):
+        write = self.of_key[key][-1]
+        write[0] = self.log.read()
+        if write[1] is not GONE:
+            write[2] = attributes(self.root / key)
+
+    def check(self, root, limit):
+        """What is wrong with a tree after a cut that came when `limit` entries were logged."""
+        wrong = []
+        for key, writes in self.of_key.items():
+            acknowledged = max(index for index, write in enumerate(writes) if write[0] is not None and write[0] <= limit)
+            path = root / key
+            found = path.read_bytes() if path.exists() else GONE
+            allowed = writes[acknowledged:]
+            if all(found != write[1] for write in allowed):
+                kind = "is lost" if found is GONE else "is torn or old"
+                wrong.append(f"{key} {kind}")
+            elif found is not GONE and all(attributes(path) != write[2] for write in allowed if write[1] == found):
+                wrong.append(f"{key} has lost its attributes")
+        return wrong
+
+
+def attributes(path):
+    names = os.listxattr(path)
+    return {name: os.getxattr(path, name) for name in ATTRIBUTES if name in names}
+
+
+@pytest.fixture
+def memory():
+    """Images live in memory: a flush of the recorded disk costs nothing then."""
+    reason = mounts.refusal("tmpfs")
+    if reason:
+        pytest.skip(reason)
+    with tempfile.TemporaryDirectory(prefix="ringway-cut-") as folder:
+        with mounts.mounted("tmpfs", Path(folder) / "memory", 4096) as point:
+            yield point
+
+
+def run(kind, engine, folder, step):
+    """Writes with a step left out of each, then looks at every cut; gives what was wrong and how many were looked at."""
+    reason = blocklog.refusal(kind) or (engine == "io_uring" and ringway.refusal_of_io_uring())
+    if reason:
+        pytest.skip(reason)
+    with blocklog.recorded(kind, folder) as (point, log):
+        server = ringway.Server(point / "root", engine, folder / "server.log", program=PLANNED)
+        try:
+            s3 = client(server)
+            s3.create_bucket(Bucket="cut")
+            s3.put_object(Bucket="cut", Key="warm/up", Body=b"1")
+            s3.put_object(Bucket="cut", Key="warm/up", Body=b"2")
+            writes, first = Writes(point / "root/cut", log), log.read()
+            for turn in range(ROUNDS):
+                write_some(server, s3, writes, turn, step)
+        finally:
+            server.kill()
+    log.read()
+    wrong, count = [], 0
+    with contextlib.closing(log):
+        for cut in blocklog.cuts(log, folder, first, f"{kind}{step}"):
+            count += 1
+            with blocklog.mounted(cut, folder) as point:
+                wrong += [f"{what} {cut.what}" for what in writes.check(point / "root/cut", cut.limit)]
+    return wrong, count
+
+
+def client(server):
+    return boto3.client(
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name=ringway.REGION,
+        aws_access_key_id=ringway.ACCESS_KEY,
+        aws_secret_access_key=ringway.SECRET_KEY,
+        config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
+
+
+def write_some(server, s3, writes, turn, step):
+    """New keys, an overwritten key, a key in new directories, a large one, a delete."""
+    sizes = {f"new-{turn}": 65_537, "over": 49_000 + turn, f"a{turn}/b/c": 8192, f"large-{turn}": (1 << 20) + 77}
+    for key, size in sizes.items():
+        body = trees.content(f"{key}{turn}", size)
+        writes.begin(key, body)
+        plan(server, step)
+        s3.put_object(Bucket="cut", Key=key, Body=body, Metadata={"turn": str(turn)})
+        writes.acknowledge(key)
+    if turn > 0:
+        key = f"new-{turn - 1}"
+        writes.begin(key, GONE)
+        plan(server, "skip sync 1" if step == SYNC_OF_NAME else None)
+        s3.delete_object(Bucket="cut", Key=key)
+        writes.acknowledge(key)
+
+
+def plan(server, step):
+    server.process.stdin.write(f"{step or 'none'}\n".encode())
+    server.process.stdin.flush()
+    assert ringway.read_line(server.process.stdout, 30) == "planned"
+
+
+# Each engine on each filesystem in the long form; the recipe is one, so in the short form each is there once.
+SHORT = [("ext4", "io_uring"), ("xfs", "threads"), ("btrfs", "io_uring")]
+ALL = [(kind, engine) for kind in mounts.ON_DISK for engine in ringway.ENGINES]
+
+
+@pytest.mark.parametrize(("kind", "engine"), ALL if LONG else SHORT)
+def test_nothing_acknowledged_is_lost(kind, engine, memory):
+    wrong, count = run(kind, engine, memory, None)
+    assert count > 10 * ROUNDS
+    assert wrong == []
+
+
+STEPS_SHORT = [("ext4", SYNC_OF_BYTES), ("xfs", SYNC_OF_NAME)]
+STEPS_ALL = [(kind, step) for kind in mounts.ON_DISK for step in [SYNC_OF_BYTES, SYNC_OF_NAME]]
+
+
+@pytest.mark.parametrize(("kind", "step"), STEPS_ALL if LONG else STEPS_SHORT)
+def test_a_step_that_is_left_out_shows(kind, step, memory):
+    wrong, _ = run(kind, "threads", memory, step)
+    assert wrong != []
