@@ -21,5 +21,5 @@ pub mod remove;
 pub mod writer;
 
 pub mod list;
-pub mod together;
 pub mod multipart;
+pub mod together;

@@ -82,9 +82,8 @@ fn increment(fixture: &Fixture) {
 fn if_match_asks_for_an_object() {
     let fixture = Fixture::start(EngineChoice::Auto);
     let tag = fixture.put("there", b"one").header("etag").expect("an ETag").to_owned();
-    let with = |key: &str, name: &str, value: &str| {
-        fixture.send(Request::put(key).header(name, value).body(b"two"))
-    };
+    let with =
+        |key: &str, name: &str, value: &str| fixture.send(Request::put(key).header(name, value).body(b"two"));
     with("missing", "if-match", &tag).expect_error("a missing key", 404, "NoSuchKey");
     with("there", "if-match", "\"0123\"").expect_error("another tag", 412, "PreconditionFailed");
     with("there", "if-none-match", "*").expect_error("taken", 412, "PreconditionFailed");

@@ -164,7 +164,8 @@ impl Connection {
 
     /// Expects the server to close without another byte.
     pub fn expect_closed(self, name: &str) {
-        let rest = self.read_to_end().unwrap_or_else(|error| panic!("{name}: cut instead of closed: {error}"));
+        let rest =
+            self.read_to_end().unwrap_or_else(|error| panic!("{name}: cut instead of closed: {error}"));
         assert_eq!(rest.escape_ascii().to_string(), "", "{name}: bytes behind the answer");
     }
 }

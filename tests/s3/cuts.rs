@@ -23,7 +23,11 @@ fn check(fixture: &Fixture, name: &str, signed: &Signed) {
         assert_eq!(answer.header("etag"), Some(etag(BYTES).as_str()), "{name} cut at {cut}");
         let path = fixture.path("cut");
         let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{name} cut at {cut}: {error}"));
-        assert_eq!(stored.escape_ascii().to_string(), BYTES.escape_ascii().to_string(), "{name} cut at {cut}");
+        assert_eq!(
+            stored.escape_ascii().to_string(),
+            BYTES.escape_ascii().to_string(),
+            "{name} cut at {cut}"
+        );
         // The next object must not be this one.
         std::fs::remove_file(&path).expect("the object is a file");
     }

@@ -65,7 +65,8 @@ impl Fixture {
 
     /// A server with a promise of its own.
     pub fn start_with(engine: EngineChoice, durability: Durability) -> Fixture {
-        let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
+        let root =
+            tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable");
         let mut config = Config::new(root.path().to_owned());
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         config.listen = vec![anywhere];

@@ -10,7 +10,8 @@ use crate::fixture::{BUCKET, Fixture, on_both_engines, settled};
 use crate::request::{Coding, Request, Signed, TRAILER, content_md5, crc32};
 
 const OLD: &[u8] = b"what was there";
-const BYTES: &[u8] = b"eleven times eleven bytes, more or less, which is enough for a few chunks of thirty two bytes each";
+const BYTES: &[u8] =
+    b"eleven times eleven bytes, more or less, which is enough for a few chunks of thirty two bytes each";
 
 fn put(coding: Coding) -> Request {
     Request::put("key").body(BYTES).coding(coding)
@@ -112,10 +113,8 @@ fn trailers_that_do_not_hold() {
         );
         check(fixture, "a trailer that does not come", &missing, 400, "MalformedTrailerError");
         let behind = unsigned.signed();
-        let mut behind = behind.with_head(
-            &format!("content-length: {length}"),
-            &format!("content-length: {}", length + 4),
-        );
+        let mut behind = behind
+            .with_head(&format!("content-length: {length}"), &format!("content-length: {}", length + 4));
         behind.body.extend(b"more");
         check(fixture, "bytes behind the end", &behind, 400, "MalformedTrailerError");
     });
@@ -165,7 +164,10 @@ fn a_body_that_ends_early() {
                 check_old(fixture, &name);
             }
         }
-        assert!(settled(|| fixture.open_files().iter().all(|file| !file.to_string_lossy().contains("deleted"))));
+        assert!(settled(|| fixture
+            .open_files()
+            .iter()
+            .all(|file| !file.to_string_lossy().contains("deleted"))));
     });
 }
 

@@ -58,7 +58,8 @@ fn times_that_have_passed_or_not_come() {
 #[test]
 fn two_ways_to_sign_are_one_too_many() {
     let fixture = Fixture::start(EngineChoice::Auto);
-    let twice = put().signed().with_head("authorization:", "authorization: AWS4-HMAC-SHA256 x\r\nauthorization:");
+    let twice =
+        put().signed().with_head("authorization:", "authorization: AWS4-HMAC-SHA256 x\r\nauthorization:");
     check(&fixture, "two headers", &twice, 400, "InvalidArgument");
     let header = put().signed();
     let line = header.head.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"authorization"));

@@ -165,7 +165,8 @@ fn put_dir_makes_the_directory() {
         let fixture = Fixture::start(engine);
         let put = |request: Request| fixture.send(request);
         put(Request::put("dir/").header("x-amz-meta-a", "b")).expect_status("empty", 200);
-        put(Request::put("dir/").coding(Coding::Signed(32))).expect_status("again, in chunks of nothing", 200);
+        put(Request::put("dir/").coding(Coding::Signed(32)))
+            .expect_status("again, in chunks of nothing", 200);
         put(Request::put("dir/").header("x-amz-meta-a", "c")).expect_status("again", 200);
         assert!(fixture.path("dir").is_dir());
         let head = fixture.send(Request::head("dir/"));

@@ -165,8 +165,7 @@ impl Request {
         let signer = self.signer();
         let headers = self.all_headers();
         let (query, borrowed) = (pairs(&self.query), pairs(&headers));
-        let to_sign =
-            ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
+        let to_sign = ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
         let signed = signer.sign(&to_sign, &self.coding.mode(&self.body));
         let body = self.coded_body(&signer, &signed);
         let mut head = self.head_lines(&target(&self.path, &query), &headers, body.len());
@@ -185,8 +184,7 @@ impl Request {
     pub fn presigned(&self, expires_s: u32) -> Signed {
         let headers = self.all_headers();
         let (query, borrowed) = (pairs(&self.query), pairs(&headers));
-        let to_sign =
-            ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
+        let to_sign = ToSign { method: self.method, path: &self.path, query: &query, headers: &borrowed };
         let target = self.signer().presign(&to_sign, expires_s);
         let mut head = self.head_lines(&target, &headers, self.body.len());
         head.push_str("\r\n");

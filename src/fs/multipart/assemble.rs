@@ -287,12 +287,7 @@ async fn fill(
 const COPY_STEP_BYTES: u64 = 64 << 20;
 
 /// Makes bytes of one file those of another: by shared extents, else inside the kernel, else through memory.
-async fn copy(
-    from: (&File, u64),
-    to: (&File, u64),
-    length: u64,
-    identity: Identity,
-) -> Result<(), Errno> {
+async fn copy(from: (&File, u64), to: (&File, u64), length: u64, identity: Identity) -> Result<(), Errno> {
     let ((source, from_offset), (sink, to_offset)) = (from, to);
     let is_aligned = [from_offset, to_offset].iter().all(|offset| offset.is_multiple_of(4096));
     if length == 0 || is_aligned && file::clone_range(from, to, length, identity).await.is_ok() {

@@ -136,7 +136,16 @@ impl Claims {
         let (inode, offset_bytes) = in_place.admit(number.value(), bytes)?;
         let (file, stride) = (in_place.file, in_place.stride_bytes.unwrap_or(bytes));
         let (claims, id, number) = (self.clone(), id.clone(), number.value());
-        Some(Slot { claims, id, number, file, inode, offset_bytes, end_bytes: offset_bytes + stride, fate: None })
+        Some(Slot {
+            claims,
+            id,
+            number,
+            file,
+            inode,
+            offset_bytes,
+            end_bytes: offset_bytes + stride,
+            fate: None,
+        })
     }
 
     /// Waits until a part may get its record: nobody ends the upload and nobody writes the same record.
@@ -224,7 +233,9 @@ impl Slot {
     pub fn begin_cut(&self) -> bool {
         let mut is_last = false;
         self.claims.change(&self.id, |entry| {
-            let Some(in_place) = entry.in_place.as_mut().filter(|found| found.file == self.file) else { return };
+            let Some(in_place) = entry.in_place.as_mut().filter(|found| found.file == self.file) else {
+                return;
+            };
             is_last = in_place.slots.last() == Some(&self.number);
             in_place.is_cutting |= is_last;
         });
@@ -235,7 +246,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.claims.change(&self.id, |entry| {
-            let Some(in_place) = entry.in_place.as_mut().filter(|found| found.file == self.file) else { return };
+            let Some(in_place) = entry.in_place.as_mut().filter(|found| found.file == self.file) else {
+                return;
+            };
             in_place.writers -= 1;
             match self.fate {
                 Some(Fate::Kept) => {}

@@ -15,8 +15,8 @@ use uring::lock;
 use super::assemble::{self, Way};
 use super::claims::{Fence, PART_BYTES_MIN};
 use super::record::{self, PartRecord, Tombstone, UploadRecord};
-use super::upload::{self, Upload, no_such_upload, read_own_file};
 use super::sweep;
+use super::upload::{self, Upload, no_such_upload, read_own_file};
 use crate::digest::stream::{Kind, Stream, Wanted};
 use crate::fs::bucket::{Bucket, Store};
 use crate::fs::commit::{self, Target};
@@ -238,7 +238,9 @@ fn describe(
     });
     let kind = upload.checksum.map(|(_, kind)| kind);
     if completion.checksum_type.is_some() && completion.checksum_type != kind {
-        return Err(invalid("The x-amz-checksum-type is not the one the upload was created with.".to_owned()));
+        return Err(invalid(
+            "The x-amz-checksum-type is not the one the upload was created with.".to_owned(),
+        ));
     }
     if let Some(said) = completion.checksum {
         // The part count of a composite checksum may be left out.

@@ -158,8 +158,7 @@ async fn make_side_file(
     let name = side_name(number, target.tree.shared.instance.as_str(), &inflight::random_hex());
     let is_large = announced_bytes.is_none_or(|bytes| bytes >= DIRECT_BYTES_MIN);
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-    let opened =
-        open_for_writing(target.bucket, &upload.directory, c_name(&name), flags, is_large).await;
+    let opened = open_for_writing(target.bucket, &upload.directory, c_name(&name), flags, is_large).await;
     match opened {
         Ok(file) => {
             let side = SideFile { directory: upload.directory.clone(), name, is_kept: false };
@@ -209,7 +208,14 @@ impl PartFile<'_> {
         };
         let mount = &self.target.bucket.mount;
         let unfinished = Some(&self.unfinished);
-        Writer::at(mount, &self.file, (offset, extent), self.target.identity, self.announced_bytes, unfinished)
+        Writer::at(
+            mount,
+            &self.file,
+            (offset, extent),
+            self.target.identity,
+            self.announced_bytes,
+            unfinished,
+        )
     }
 
     /// Gives up a part whose body did not arrive whole; the space it took is free when this returns, if it was the last
@@ -288,7 +294,8 @@ impl PartFile<'_> {
         let replaced = self.write_record(&record).await;
         match replaced {
             Ok(()) => {
-                let is_stale = |previous: &PartRecord| !previous.is_in_place() && previous.file != record.file;
+                let is_stale =
+                    |previous: &PartRecord| !previous.is_in_place() && previous.file != record.file;
                 Ok(previous.filter(is_stale))
             }
             Err(Errno::NOENT) => Err(gone()),

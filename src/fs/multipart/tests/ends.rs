@@ -12,7 +12,8 @@ fn a_completed_upload_answers_again() {
         let one = server.put(&id, 1, &body).await.unwrap();
         let first = server.complete(&id, std::slice::from_ref(&one)).await.unwrap();
         assert_eq!(first.etag, etag_of(&[&body]));
-        let again = server.complete_if(&id, std::slice::from_ref(&one), WriteCondition::Absent).await.unwrap();
+        let again =
+            server.complete_if(&id, std::slice::from_ref(&one), WriteCondition::Absent).await.unwrap();
         assert_eq!(again, first);
         let server = server.restart().await;
         assert_eq!(server.complete(&id, &[one]).await.unwrap(), first);
@@ -133,7 +134,10 @@ fn wrong_lists_are_refused_and_the_upload_lives() {
             (&[wrong, two.clone()], Code::InvalidPart),
             (&[summed, two.clone()], Code::InvalidPart),
             (&[foreign], Code::InvalidPart),
-            (&[one.clone(), three.clone(), CompletedPart { part_number: number_of(4), ..two.clone() }], Code::InvalidPart),
+            (
+                &[one.clone(), three.clone(), CompletedPart { part_number: number_of(4), ..two.clone() }],
+                Code::InvalidPart,
+            ),
         ];
         for (list, want) in cases {
             assert_eq!(server.complete(&id, list).await.unwrap_err().code(), want, "{list:?}");

@@ -240,10 +240,14 @@ impl Server {
 
     async fn check_object(&self, want: &[&Body]) {
         let (bytes, want_etag) = (joined(want), etag_of(want));
-        assert!(self.content().is_some_and(|content| content == bytes), "the bytes are not those of the parts");
+        assert!(
+            self.content().is_some_and(|content| content == bytes),
+            "the bytes are not those of the parts"
+        );
         assert_eq!(self.names(), [format!("bucket/{KEY}")]);
         assert_eq!(self.left(), [""; 0], "nothing of the upload is left");
-        let object = reader::open(&self.tree, &bucket_name(), &key_path(), ME).await.expect("it is an object");
+        let object =
+            reader::open(&self.tree, &bucket_name(), &key_path(), ME).await.expect("it is an object");
         let metadata = object.metadata(KEY).await.expect("its attributes are read");
         assert_eq!((object.etag(), metadata.headers.content_type.as_deref()), (want_etag, Some("a/b")));
     }

@@ -68,7 +68,11 @@ fn a_repeat_takes_over_when_it_is_whole() {
         }
         let sides = server.left().iter().filter(|name| name.contains("/part-")).count();
         assert_eq!(sides, 1, "the side file of the repeat before is gone");
-        let one = CompletedPart { part_number: number_of(1), etag: given(ETag::of_md5(second.md5)), checksums: Vec::new() };
+        let one = CompletedPart {
+            part_number: number_of(1),
+            etag: given(ETag::of_md5(second.md5)),
+            checksums: Vec::new(),
+        };
         let want = inode(&server.in_place(&id, 1));
         assert_eq!(server.complete_copying(&id, &[one, two]).await, PART as u64);
         assert_eq!(inode(&server.object()), want, "only the repeat was copied");
@@ -169,7 +173,8 @@ fn checksums_of_objects() {
             let want = match kind {
                 ChecksumType::FullObject => Some(checksum_of(algorithm, &joined(&[&bodies[0], &bodies[1]]))),
                 ChecksumType::Composite => {
-                    let of_parts: Vec<_> = bodies.iter().map(|body| checksum_of(algorithm, &body.bytes)).collect();
+                    let of_parts: Vec<_> =
+                        bodies.iter().map(|body| checksum_of(algorithm, &body.bytes)).collect();
                     Checksum::composite(algorithm, &of_parts)
                 }
             };
@@ -179,4 +184,3 @@ fn checksums_of_objects() {
         }
     });
 }
-
