@@ -1,6 +1,6 @@
 //! A phase: one kind of request over all connections, from the first ticket to the last answer.
-//! It opens every connection before the first request, so that the figures are those of requests. Cores share nothing
-//! but the tickets, and the body, which nobody writes.
+//! Every core opens its connections before any sends its first request, so that the figures are those of requests.
+//! Cores share nothing but the tickets, and the body, which nobody writes.
 //! What the phase is for, and what its figures mean, is known above.
 
 use std::cell::{Cell, RefCell};
@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -160,6 +160,7 @@ fn main_of(
     reports: Reports,
 ) -> impl Fn(usize) -> Main + Send + Sync + 'static {
     let (plan, body) = (phase.plan.clone(), phase.body.clone());
+    let connected = Arc::new(Barrier::new(cores_count));
     let (verb, address, connections_count) = (phase.verb, phase.address, phase.connections_count as usize);
     move |index| {
         let shared = Rc::new(Shared {
@@ -173,21 +174,28 @@ fn main_of(
         });
         // The first cores take one more each when the connections do not divide.
         let share = connections_count / cores_count + usize::from(index < connections_count % cores_count);
-        let reports = reports.clone();
+        let (reports, connected) = (reports.clone(), connected.clone());
         Box::pin(async move {
-            let report = work(shared, share).await;
+            let report = work(shared, share, &connected).await;
             // The receiver waits for every core; it has gone only if it gave the phase up.
             let _ = reports.send(report);
         })
     }
 }
 
-async fn work(shared: Rc<Shared>, connections_count: usize) -> Result<CoreReport, Errno> {
-    let mut sockets: Vec<Socket> = Vec::with_capacity(connections_count);
-    for _ in 0..connections_count {
-        // Without its connections this core has no figures, and those of the others would not be what was asked for.
-        sockets.push(lane::connect(shared.address).await.inspect_err(|_| shared.tickets.close())?);
+async fn work(
+    shared: Rc<Shared>,
+    connections_count: usize,
+    connected: &Barrier,
+) -> Result<CoreReport, Errno> {
+    let sockets = connect_all(shared.address, connections_count).await;
+    if sockets.is_err() {
+        // Without these connections the figures of the other cores would not be what was asked for.
+        shared.tickets.close();
     }
+    // It stops the core's thread, which has nothing else to do yet. Every core comes here, the failed ones too.
+    connected.wait();
+    let sockets = sockets?;
     let lanes = Rc::new(Lanes { left: Cell::new(connections_count), waiter: RefCell::new(None) });
     for socket in sockets {
         let (shared, end) = (shared.clone(), EndOfLane(lanes.clone()));
@@ -198,6 +206,14 @@ async fn work(shared: Rc<Shared>, connections_count: usize) -> Result<CoreReport
     }
     lanes.all_ended().await;
     Ok(CoreReport { tally: shared.tally.take(), end: time::now() })
+}
+
+async fn connect_all(address: SocketAddr, count: usize) -> Result<Vec<Socket>, Errno> {
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        sockets.push(lane::connect(address).await?);
+    }
+    Ok(sockets)
 }
 
 /// How many lanes of the core are at work, and who waits for the last.

@@ -24,7 +24,7 @@ use crate::server::lifecycle::Outcome;
 use crate::server::root_key::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::server::serve::Server;
 use crate::server::setting::{
-    Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, FileMode, LogFormat, Region,
+    Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, EtagKind, FileMode, LogFormat, Region,
     SettingError, Switch, parse_size_bytes, parse_time_ms,
 };
 use crate::server::start::GivenRootKey;
@@ -76,6 +76,11 @@ pub struct ServeArgs {
     /// object survives a crash of the server, not a power cut [default: full]
     #[arg(long, value_name = "none|data|full", help_heading = "The tree")]
     durability: Option<Durability>,
+
+    /// What the ETag of an object put in one piece is: `md5` of its bytes; `opaque`, a random value that takes no CPU
+    /// time and cannot be taken for an MD5 [default: md5]
+    #[arg(long, value_name = "md5|opaque", help_heading = "The tree")]
+    etag: Option<EtagKind>,
 
     /// Which directories of ROOT are buckets: `all` those with a legal bucket name, at once; `registered` is not
     /// built yet [default: all]
@@ -168,6 +173,7 @@ impl ServeArgs {
         replace(&mut config.region, self.region);
         replace(&mut config.region_rule, self.strict_region.map(region_rule));
         replace(&mut config.durability, self.durability);
+        replace(&mut config.etag, self.etag);
         replace(&mut config.buckets, self.buckets);
         replace(&mut config.access, self.access);
         replace(&mut config.file_mode, self.file_mode);

@@ -13,7 +13,10 @@ use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
 use super::failure::{Doing, s3_error};
+use super::key_lock::Hold;
 use super::mount::Mount;
+use super::multipart::abort;
+use super::reader;
 use super::tree::{BENEATH, Durability, OWN_DIRECTORY, Tree, open_or_make};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::BucketName;
@@ -161,11 +164,12 @@ const EMPTY_DIRECTORIES_MAX: usize = 100_000;
 
 /// Removes a bucket and the empty directories left in it.
 ///
-/// Errors: NoSuchBucket; BucketNotEmpty naming one entry.
+/// Errors: NoSuchBucket; BucketNotEmpty naming one entry, and nothing is removed then.
 pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Result<(), S3Error> {
     let bucket = Bucket::open(tree, name, identity).await?;
     let failed = |errno| s3_error(Doing::Remove, errno);
-    // Depth first: what is found empty is removed on the way back, so a file found late leaves no object harmed.
+    check_empty(&bucket, identity).await?;
+    // Depth first. What comes into the bucket from here on ends the removal unharmed, for only empty directories go.
     let mut path: Vec<(File, CString)> =
         vec![(readable(&bucket.directory).await.map_err(failed)?, c_name(name))];
     let mut looked_into = 0;
@@ -176,6 +180,12 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
         let next = entries.iter().find(|entry| !own(entry));
         let Some(next) = next else {
             let parent = path.len().checked_sub(2).map_or(&tree.root, |parent| &path[parent].0);
+            let own_key = path[1..].iter().map(|(_, name)| name.to_bytes()).collect::<Vec<_>>().join(&b'/');
+            // Alone with its key, so that a PUT of the directory as an object comes before the look or after the end.
+            let _locked = tree.shared.locks.lock(bucket.stat.inode, &own_key, Hold::Exclusive).await;
+            if path.len() > 1 && reader::is_directory_object(directory).await {
+                return Err(not_empty(&own_name.to_string_lossy()));
+            }
             match file::unlink(parent, own_name.clone(), libc::AT_REMOVEDIR, identity).await {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::NOTEMPTY) if path.len() == 1 => return Err(not_empty(".ringway")),
@@ -202,14 +212,56 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
         let opened = file::open(directory, child.clone(), opening, identity).await.map_err(failed)?;
         path.push((opened, child));
     }
-    flush_root(tree).await
+    flush_root(tree).await?;
+    abort::abort_all(tree, &bucket).await;
+    Ok(())
+}
+
+/// Looks through a bucket for anything but directories that are no objects.
+///
+/// Errors: BucketNotEmpty naming one entry.
+async fn check_empty(bucket: &Bucket, identity: Identity) -> Result<(), S3Error> {
+    let failed = |errno| s3_error(Doing::Remove, errno);
+    // Each directory with what it holds and was not looked into yet.
+    let mut path = vec![(readable(&bucket.directory).await.map_err(failed)?, Vec::<Entry>::new())];
+    let mut looked_into = 0;
+    while let Some((directory, left)) = path.last_mut() {
+        let Some(next) = left.pop() else {
+            let more = file::read_directory(directory).await.map_err(failed)?;
+            if more.is_empty() {
+                path.pop();
+            } else {
+                *left = more;
+            }
+            continue;
+        };
+        if path.len() == 1 && next.name == OWN_DIRECTORY.to_bytes() {
+            continue;
+        }
+        let (directory, _) = path.last().expect("the loop has just found it");
+        looked_into += 1;
+        if next.kind != FileKind::Directory
+            || looked_into > EMPTY_DIRECTORIES_MAX
+            || is_marked(directory, &next).await
+        {
+            return Err(not_empty(&String::from_utf8_lossy(&next.name)));
+        }
+        let child = CString::new(next.name).expect("a directory entry holds no NUL");
+        let opening = super::tree::own_directory_opening();
+        match file::open(directory, child, opening, identity).await {
+            Ok(opened) => path.push((opened, Vec::new())),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    Ok(())
 }
 
 /// Whether a directory entry is an object of its own (`dir/`).
 async fn is_marked(parent: &File, entry: &Entry) -> bool {
     let name = CString::new(entry.name.clone()).expect("a directory entry holds no NUL");
     match file::open(parent, name, super::tree::own_directory_opening(), Identity::SERVER).await {
-        Ok(directory) => super::reader::is_directory_object(&directory).await,
+        Ok(directory) => reader::is_directory_object(&directory).await,
         Err(_) => false,
     }
 }

@@ -197,34 +197,67 @@ async fn name<'a>(
     mut staged: Staged,
     condition: &WriteCondition,
 ) -> Result<Place, S3Error> {
+    for _ in 0..VANISHED_TRIES {
+        let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
+        match name_in(target, &mut staged, condition, &place.directory).await {
+            Ok(Named::Here) => return Ok(place),
+            Ok(Named::Vanished) => {}
+            Err(error) => {
+                settle_unused(target, place).await;
+                return Err(error);
+            }
+        }
+    }
+    Err(s3_error(Doing::Publish, Errno::NOENT))
+}
+
+/// Whether a file has its name.
+enum Named {
+    /// It has.
+    Here,
+    /// The directory was removed before it could get one.
+    Vanished,
+}
+
+/// Gives the file its name in a directory, if the condition holds there.
+async fn name_in(
+    target: &Target<'_>,
+    staged: &mut Staged,
+    condition: &WriteCondition,
+    directory: &File,
+) -> Result<Named, S3Error> {
     let hold = match condition {
         WriteCondition::Unconditional | WriteCondition::Absent => Hold::Shared,
         WriteCondition::Present | WriteCondition::Matches(_) => Hold::Exclusive,
     };
-    for _ in 0..VANISHED_TRIES {
-        let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
-        let key = target.path.path().to_bytes();
-        let _locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
-        let existing = match condition {
-            WriteCondition::Unconditional => Existing::Replace,
-            WriteCondition::Absent => Existing::Keep,
-            WriteCondition::Present | WriteCondition::Matches(_) => {
-                match target.current().await? {
-                    Current::Missing => condition.check(None)?,
-                    Current::Object(etag) => condition.check(Some(&etag))?,
-                    Current::Other => return Err(conflict()),
-                }
-                Existing::Replace
+    let key = target.path.path().to_bytes();
+    let _locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
+    let existing = match condition {
+        WriteCondition::Unconditional => Existing::Replace,
+        WriteCondition::Absent => Existing::Keep,
+        WriteCondition::Present | WriteCondition::Matches(_) => {
+            match target.current().await? {
+                Current::Missing => condition.check(None)?,
+                Current::Object(etag) => condition.check(Some(&etag))?,
+                Current::Other => return Err(conflict()),
             }
-        };
-        match publish(target, &mut staged, &place.directory, target.path.leaf(), existing).await {
-            Ok(()) => return Ok(place),
-            Err(Errno::NOENT | Errno::PERM) if writer::is_gone(&place.directory) => continue,
-            Err(Errno::EXIST) => return Err(taken(target).await),
-            Err(errno) => return Err(s3_error(Doing::Publish, errno)),
+            Existing::Replace
         }
+    };
+    match publish(target, staged, directory, target.path.leaf(), existing).await {
+        Ok(()) => Ok(Named::Here),
+        Err(Errno::NOENT | Errno::PERM) if writer::is_gone(directory) => Ok(Named::Vanished),
+        Err(Errno::EXIST) => Err(taken(target).await),
+        Err(errno) => Err(s3_error(Doing::Publish, errno)),
     }
-    Err(s3_error(Doing::Publish, Errno::NOENT))
+}
+
+/// Makes directories durable that were made for a write which has failed: they stay, and the next write into them finds
+/// them there and flushes nothing above.
+async fn settle_unused(target: &Target<'_>, place: Place) {
+    if !place.changed.is_empty() {
+        let _ = settle(target, place).await;
+    }
 }
 
 /// Why a name that had to be free is not: an object answers the condition, a directory is the conflict of the rules.
@@ -381,6 +414,15 @@ async fn settle(target: &Target<'_>, place: Place) -> Result<(), S3Error> {
     Ok(())
 }
 
+/// Flushes directories that nobody is promised anything about yet; an error that matters stops later writes.
+pub(super) async fn settle_all(tree: &Tree, bucket: &Bucket, directories: &[File]) {
+    if tree.making.durability == Durability::Full {
+        for directory in directories.iter().rev() {
+            let _ = flush_directory(bucket, directory).await;
+        }
+    }
+}
+
 /// Flushes a directory that was opened with O_PATH, under the server's own identity: whoever may write a directory may
 /// still be unable to open it for reading.
 pub(super) async fn flush_directory(bucket: &Bucket, directory: &File) -> Result<(), S3Error> {
@@ -418,8 +460,22 @@ pub async fn commit_directory(
         Current::Other => return Err(conflict()),
     }
     let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
+    match mark(target, metadata, &place.directory).await {
+        Ok(modified_ns) => {
+            settle(target, place).await?;
+            Ok(Committed { etag: metadata.etag, size_bytes: 0, modified_ns })
+        }
+        Err(error) => {
+            settle_unused(target, place).await;
+            Err(error)
+        }
+    }
+}
+
+/// Writes the attributes that make a directory an object; returns its time of last change.
+async fn mark(target: &Target<'_>, metadata: &Metadata, directory: &File) -> Result<i64, S3Error> {
     let failed = |errno| s3_error(Doing::Place, errno);
-    let opened = readable(&place.directory).await.map_err(failed)?;
+    let opened = readable(directory).await.map_err(failed)?;
     if !target.bucket.mount.keeps_attributes {
         let message =
             "this filesystem keeps no extended attributes, so a directory cannot be an object on it";
@@ -427,7 +483,5 @@ pub async fn commit_directory(
     }
     let encoded = metadata.encode(KeyKind::Directory, 0, 0);
     write_attributes(&opened, encoded, target.identity).await?;
-    let stat = stat::stat_slow(&opened).await.map_err(failed)?;
-    settle(target, place).await?;
-    Ok(Committed { etag: metadata.etag, size_bytes: 0, modified_ns: stat.modified_ns })
+    Ok(stat::stat_slow(&opened).await.map_err(failed)?.modified_ns)
 }

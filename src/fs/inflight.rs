@@ -15,6 +15,7 @@ use uring::time;
 
 use super::bucket::{Bucket, Store};
 use super::tree::{BENEATH, Tree};
+use super::writer;
 
 /// One run of one server, as it stands in temporary names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,14 +132,19 @@ async fn table_of(tree: &Tree, bucket: &Bucket) -> Result<(Arc<Table>, File), Er
     let name = CString::new(tree.shared.instance.as_str()).expect("hex digits hold no NUL");
     let opening =
         Opening { flags: libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW, mode: 0o600, resolve: BENEATH };
-    let table_file = file::open(&directory, name, opening, Identity::SERVER).await?;
-    let table = loop {
+    let (table, table_file) = loop {
+        let table_file = file::open(&directory, name.clone(), opening, Identity::SERVER).await?;
         if let Some(table) = tree.shared.table(&id) {
-            break table;
+            break (table, table_file);
         }
         match lock::try_lock(&table_file) {
-            Ok(held) => break tree.shared.add_table(&id, Table { _held: held, slots: Mutex::default() }),
-            // Another core of this server holds it and is about to add the table.
+            // A sweep that came between open and lock took it for one that was left behind, and has unlinked it.
+            Ok(_) if writer::is_gone(&table_file) => {}
+            Ok(held) => {
+                let table = Table { _held: held, slots: Mutex::default() };
+                break (tree.shared.add_table(&id, table), table_file);
+            }
+            // Another core of this server holds it and is about to add the table, or a sweep looks into it.
             Err(Errno::AGAIN) => time::sleep(std::time::Duration::from_millis(1)).await,
             Err(error) => return Err(error),
         }
@@ -188,6 +194,10 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<usize, Errno> {
             };
             // A lock that is held is a server that lives, this one included.
             let Ok(_held) = lock::try_lock(&table) else { continue };
+            // Another server has swept it meanwhile, and the name may be a living one's by now.
+            if writer::is_gone(&table) {
+                continue;
+            }
             removed += sweep_table(bucket, &table).await?;
             file::unlink(&directory, name, 0, Identity::SERVER).await?;
         }

@@ -21,5 +21,9 @@ pub mod remove;
 pub mod writer;
 
 pub mod list;
-pub mod multipart;
 pub mod together;
+
+pub mod multipart;
+
+#[cfg(test)]
+mod race_tests;

@@ -9,16 +9,22 @@ use std::ffi::{CStr, CString};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::stat;
 
 use super::bucket::{Bucket, readable};
+use super::commit;
 use super::failure::{Doing, s3_error};
+use super::key_lock::Hold;
 use super::path::{KeyKind, KeyPath};
 use super::reader;
 use super::tree::{BENEATH, Tree, Unsettled};
+use super::writer::VANISHED_TRIES;
 use crate::s3::error::S3Error;
 
-/// The mark of a directory that was made because a key needed it.
+/// The mark of a directory that was made because a key needed it: its inode's number, so that `cp -a` of such a
+/// directory, which copies the attribute, does not make another that a delete would remove.
 pub const MARK: &CStr = c"user.s3.parent";
+const MARK_BYTES: usize = 8;
 
 const OPEN_PATH: Opening =
     Opening { flags: libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
@@ -84,24 +90,46 @@ pub async fn make(
     let Some(whole) = whole else {
         return Ok(Place { directory: bucket.directory.clone(), changed: Vec::new(), _unsettled: None });
     };
-    if !tree.shared.has_unsettled() {
-        match file::open(&bucket.directory, CString::from(whole), OPEN_PATH, identity).await {
-            Ok(directory) => return Ok(Place { directory, changed: Vec::new(), _unsettled: None }),
-            Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed(errno)),
+    match file::open(&bucket.directory, CString::from(whole), OPEN_PATH, identity).await {
+        // Asked once the directory is open: whoever made it had announced it by then, or has made it durable.
+        Ok(directory) if !tree.shared.has_unsettled() => {
+            return Ok(Place { directory, changed: Vec::new(), _unsettled: None });
         }
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(failed(errno)),
     }
     // Step by step, and all of the chain is flushed: another write may have made part of it a moment ago.
     let unsettled = tree.shared.begin_unsettled();
-    let mut changed = vec![bucket.directory.clone()];
+    let mut tries = VANISHED_TRIES;
+    loop {
+        tries -= 1;
+        let mut changed = vec![bucket.directory.clone()];
+        match extend(tree, &mut changed, path, identity).await {
+            Ok(directory) => return Ok(Place { directory, changed, _unsettled: Some(unsettled) }),
+            // A delete has removed a directory of the chain between two steps.
+            Err(Errno::NOENT) if tries > 0 => {}
+            Err(errno) => {
+                // What was made stays, and the next write into it flushes nothing above.
+                commit::settle_all(tree, bucket, &changed).await;
+                return Err(failed(errno));
+            }
+        }
+    }
+}
+
+/// Opens every directory from the bucket to the one asked for, making what is missing; those above it go to `chain`.
+async fn extend(
+    tree: &Tree,
+    chain: &mut Vec<File>,
+    path: &KeyPath,
+    identity: Identity,
+) -> Result<File, Errno> {
     let leaf = (path.kind() == KeyKind::Directory).then(|| path.leaf());
     for component in path.parent_components().chain(leaf) {
-        let parent = changed.last().expect("the chain begins with the bucket");
-        let directory = step(tree, parent, component, identity).await.map_err(failed)?;
-        changed.push(directory);
+        let parent = chain.last().expect("the chain begins with the bucket");
+        chain.push(step(tree, parent, component, identity).await?);
     }
-    let directory = changed.pop().expect("the chain ends with the directory asked for");
-    Ok(Place { directory, changed, _unsettled: Some(unsettled) })
+    Ok(chain.pop().expect("the chain ends with the directory asked for"))
 }
 
 /// Opens one directory, making and marking it when it is missing.
@@ -122,7 +150,8 @@ async fn step(tree: &Tree, parent: &File, component: &CStr, identity: Identity) 
     if made.is_ok() {
         // A filesystem without attributes keeps such directories for ever, which loses nothing.
         let opened = readable(&directory).await?;
-        let _ = file::set_attribute(&opened, MARK, Box::from(*b"1"), 0, identity).await;
+        let mark = Box::from(stat::stat_slow(&opened).await?.inode.to_le_bytes());
+        let _ = file::set_attribute(&opened, MARK, mark, 0, identity).await;
     }
     Ok(directory)
 }
@@ -131,7 +160,7 @@ async fn step(tree: &Tree, parent: &File, component: &CStr, identity: Identity) 
 ///
 /// Whatever stops it (a directory with entries, one that somebody made on purpose, an error) ends it quietly: an empty
 /// directory that stays is no object.
-pub async fn prune(bucket: &Bucket, path: &KeyPath, identity: Identity) {
+pub async fn prune(tree: &Tree, bucket: &Bucket, path: &KeyPath, identity: Identity) {
     let Some(parent) = path.parent() else { return };
     let mut own = parent.to_bytes();
     loop {
@@ -139,7 +168,11 @@ pub async fn prune(bucket: &Bucket, path: &KeyPath, identity: Identity) {
             Some(slash) => (&own[..slash], &own[slash + 1..]),
             None => (&b""[..], own),
         };
-        if !prune_one(bucket, own, above, name, identity).await || above.is_empty() {
+        // Alone with its key: a PUT of the directory marks it as an object either before the look or after the removal.
+        let locked = tree.shared.locks.lock(bucket.stat.inode, own, Hold::Exclusive).await;
+        let is_gone = prune_one(bucket, own, above, name, identity).await;
+        drop(locked);
+        if !is_gone || above.is_empty() {
             return;
         }
         own = above;
@@ -152,8 +185,7 @@ async fn prune_one(bucket: &Bucket, own: &[u8], above: &[u8], name: &[u8], ident
     let Ok(directory) = file::open(&bucket.directory, c_text(own), opening, identity).await else {
         return false;
     };
-    let is_marked = file::read_attribute_slow(&directory, MARK, 8).await.is_ok();
-    if !is_marked || reader::is_directory_object(&directory).await {
+    if !is_made_for_keys(&directory).await || reader::is_directory_object(&directory).await {
         return false;
     }
     let parent = if above.is_empty() {
@@ -165,4 +197,10 @@ async fn prune_one(bucket: &Bucket, own: &[u8], above: &[u8], name: &[u8], ident
         }
     };
     file::unlink(&parent, c_text(name), libc::AT_REMOVEDIR, identity).await.is_ok()
+}
+
+/// Whether a directory carries the mark that was made for it and not for one it was copied from.
+async fn is_made_for_keys(directory: &File) -> bool {
+    let Ok(mark) = file::read_attribute_slow(directory, MARK, MARK_BYTES).await else { return false };
+    stat::stat_slow(directory).await.is_ok_and(|stat| mark == stat.inode.to_le_bytes())
 }

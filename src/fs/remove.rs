@@ -31,7 +31,8 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
         WriteCondition::Absent | WriteCondition::Present | WriteCondition::Matches(_) => Hold::Exclusive,
     };
     let key = target.path.path().to_bytes();
-    let locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
+    let (locks, inode) = (&target.tree.shared.locks, target.bucket.stat.inode);
+    let locked = locks.lock(inode, key, hold).await;
     if *condition != WriteCondition::Unconditional {
         let path = CString::from(target.path.path());
         let found = reader::open_below(
@@ -53,8 +54,10 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
         KeyKind::Directory => remove_directory(target).await?,
     };
     drop(locked);
-    if removed == Removed::Gone {
-        parents::prune(target.bucket, target.path, target.identity).await;
+    match removed {
+        Removed::Gone => parents::prune(target.tree, target.bucket, target.path, target.identity).await,
+        // Another delete may have taken the name away and not have flushed that yet; it holds the lock until it has.
+        Removed::Nothing => drop(locks.lock(inode, key, Hold::Exclusive).await),
     }
     Ok(())
 }

@@ -22,6 +22,17 @@ pub struct Service {
     pub tree: Rc<Tree>,
     /// The region that GetBucketLocation and HeadBucket carry.
     pub region: String,
+    /// What the ETag of an object that was put in one piece is.
+    pub etags: Etags,
+}
+
+/// What ETags are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Etags {
+    /// The MD5 of the bytes.
+    Md5,
+    /// Random, in the synthetic form.
+    Opaque,
 }
 
 /// One authenticated request.

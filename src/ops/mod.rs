@@ -20,5 +20,11 @@ pub mod list_objects;
 pub mod list_objects_v2;
 pub mod put_object;
 
+pub mod abort_multipart_upload;
+pub mod complete_multipart_upload;
+pub mod create_multipart_upload;
+pub mod list_parts;
+pub mod upload_part;
+
 #[cfg(test)]
 mod listing_tests;

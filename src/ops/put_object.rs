@@ -11,7 +11,7 @@ use crate::fs::metadata::view::Metadata;
 use crate::fs::path::KeyKind;
 use crate::fs::writer::{self, DIRECT_BYTES_MIN, Path, Writer};
 use crate::http::framing::BodyLength;
-use crate::ops::call::Call;
+use crate::ops::call::{Call, Etags};
 use crate::ops::receive::{self, Incoming, Received};
 use crate::ops::response::Response;
 use crate::s3::checksum::Checksum;
@@ -38,7 +38,9 @@ pub async fn put_object(
     let target = Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
     target.check_early(&condition).await?;
     let (committed, checksum) = match path.kind() {
-        KeyKind::File => put_file(&target, &payload, incoming, description, &condition).await?,
+        KeyKind::File => {
+            put_file(&target, call.service.etags, &payload, incoming, description, &condition).await?
+        }
         KeyKind::Directory => put_directory(&target, &payload, incoming, description, &condition).await?,
     };
     let mut response = Response::empty(200).with("ETag", committed.etag.quoted());
@@ -56,15 +58,25 @@ struct Description {
 
 impl Description {
     fn of_body(self, received: &Received) -> Metadata {
-        let md5 = received.digests.md5.expect("every object's body is asked for its MD5");
+        let etag = match received.digests.md5 {
+            Some(md5) => ETag::of_md5(md5),
+            None => opaque(),
+        };
         Metadata {
-            etag: ETag::of_md5(md5),
+            etag,
             headers: self.headers,
             user_metadata: self.metadata,
             checksum: received.checksum,
             version_id: None,
         }
     }
+}
+
+/// An ETag that says nothing of the bytes and that no other object has.
+fn opaque() -> ETag {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).expect("the kernel's randomness never fails after boot");
+    ETag::synthetic(random)
 }
 
 /// Adds the headers of a checksum to a response.
@@ -76,6 +88,7 @@ pub fn with_checksum(response: Response, checksum: &Checksum) -> Response {
 
 async fn put_file(
     target: &Target<'_>,
+    etags: Etags,
     payload: &Payload,
     incoming: &mut Incoming<'_>,
     description: Description,
@@ -87,7 +100,10 @@ async fn put_file(
         if announced.is_none_or(|bytes| bytes >= DIRECT_BYTES_MIN) { Path::Direct } else { Path::Cached };
     let staged = writer::stage(target.tree, target.bucket, target.path, way, target.identity).await?;
     let file_writer = Writer::new(&target.bucket.mount, &staged, announced);
-    let extra = Wanted::NONE.with(Kind::Md5);
+    let extra = match etags {
+        Etags::Md5 => Wanted::NONE.with(Kind::Md5),
+        Etags::Opaque => Wanted::NONE,
+    };
     let received = receive::receive_into(incoming, payload, extra, file_writer).await?;
     let metadata = description.of_body(&received);
     let committed = commit::commit(target, staged, &metadata, condition).await?;

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::auth::authenticate::RegionRule;
 use crate::server::setting::{
-    Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, FileMode, LogFormat, Region,
+    Access, Buckets, Cores, DirMode, Domain, Durability, EngineChoice, EtagKind, FileMode, LogFormat, Region,
     SettingError, Switch,
 };
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub engine: EngineChoice,
     /// What a 200 to a write promises.
     pub durability: Durability,
+    /// What ETags are.
+    pub etag: EtagKind,
     /// Which directories are buckets.
     pub buckets: Buckets,
     /// Who has the last word on a request.
@@ -129,6 +131,7 @@ impl Config {
             cores: Cores::Auto,
             engine: EngineChoice::Auto,
             durability: Durability::Full,
+            etag: EtagKind::Md5,
             buckets: Buckets::All,
             access: Access::Policy,
             file_mode: FileMode::DEFAULT,

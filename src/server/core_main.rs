@@ -20,8 +20,9 @@ use crate::auth::authenticate::Rules;
 use crate::auth::credential::Credentials;
 use crate::fs::bucket::{self, Bucket};
 use crate::fs::inflight;
+use crate::fs::multipart;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
-use crate::ops::call::Service;
+use crate::ops::call::{Etags, Service};
 use crate::server::access_log::AccessLog;
 use crate::server::config::Config;
 use crate::server::connection;
@@ -93,7 +94,11 @@ pub async fn run(given: Given, own: Own) {
             return;
         }
     };
-    let service = Service { tree, region: given.config.region.as_str().to_owned() };
+    let etags = match given.config.etag {
+        setting::EtagKind::Md5 => Etags::Md5,
+        setting::EtagKind::Opaque => Etags::Opaque,
+    };
+    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags };
     let access_log = (given.config.access_log == setting::Switch::On)
         .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
     let Given { config, credentials, rules, .. } = given;
@@ -167,10 +172,16 @@ async fn sweep(tree: &Tree) {
     let Ok(buckets) = bucket::list(tree).await else { return };
     for listed in buckets {
         let Ok(bucket) = Bucket::open(tree, &listed.name, Identity::SERVER).await else { continue };
-        match inflight::sweep(tree, &bucket).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(bucket = listed.name.as_str(), removed, "temporary names removed"),
-            Err(error) => tracing::warn!(bucket = listed.name.as_str(), "sweep failed: {error}"),
+        let names = inflight::sweep(tree, &bucket).await;
+        let uploads = multipart::sweep::sweep(tree, &bucket, time::unix_ns()).await;
+        for (what, swept) in [("temporary names", names), ("remains of uploads", uploads)] {
+            match swept {
+                Ok(0) => {}
+                Ok(removed) => tracing::info!(bucket = listed.name.as_str(), removed, "{what} removed"),
+                Err(error) => {
+                    tracing::warn!(bucket = listed.name.as_str(), "sweep of {what} failed: {error}")
+                }
+            }
         }
     }
 }

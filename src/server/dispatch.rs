@@ -48,6 +48,14 @@ pub async fn run(
         Operation::ListObjects => ops::list_objects::list_objects(call).await,
         Operation::ListObjectsV2 => ops::list_objects_v2::list_objects_v2(call).await,
         Operation::DeleteObject => ops::delete_object::delete_object(call).await,
+        Operation::CreateMultipartUpload => ops::create_multipart_upload::create_multipart_upload(call).await,
+        Operation::UploadPart => ops::upload_part::upload_part(call, framing.body, incoming).await,
+        Operation::CompleteMultipartUpload => {
+            let document = document(incoming, Purpose::Completion, COMPLETE_BYTES_MAX).await?;
+            ops::complete_multipart_upload::complete_multipart_upload(call, &document).await
+        }
+        Operation::AbortMultipartUpload => ops::abort_multipart_upload::abort_multipart_upload(call).await,
+        Operation::ListParts => ops::list_parts::list_parts(call).await,
         other => Err(other.not_implemented()),
     }
 }

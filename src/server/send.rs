@@ -6,6 +6,7 @@
 //! Source: sendfile(2), cachestat(2), preadv2(2) RWF_NOWAIT.
 
 use std::io::IoSlice;
+use std::time::Duration;
 
 use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
@@ -30,6 +31,10 @@ pub enum End {
 /// One `sendfile` call: large enough to cost nothing a byte, small enough that other connections get their turn.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// How long a block waits for a client that is being sent it. A client that reads makes room in a round trip or two; one
+/// that does not would keep the block for the whole of its window, and a few hundred of them the whole arena.
+const BLOCK_HELD: Duration = Duration::from_millis(100);
+
 /// Watches that a client takes what it is sent.
 struct Watch {
     pace: Pace,
@@ -44,8 +49,8 @@ impl Watch {
 
     /// Waits for room in the socket; broken when the client is too slow or gone.
     async fn room(&mut self, socket: &Socket) -> End {
-        let deadline = self.since.after(self.pace.window);
         loop {
+            let deadline = self.since.after(self.pace.window);
             match time::before(deadline, net::ready(socket, Readiness::Writable)).await {
                 Some(Ok(())) => return End::Whole,
                 Some(Err(_)) => return End::Broken,
@@ -245,7 +250,7 @@ impl Transfer<'_> {
         End::Whole
     }
 
-    /// Reads ahead through the engine and sends; with two blocks the next read runs while one is sent.
+    /// Reads a piece through the engine and sends what the client takes of it at once.
     async fn send_copied(&mut self) -> End {
         let Some(block) = self.block().await else { return End::Broken };
         let wanted = self.left().min(block.len() as u64) as usize;
@@ -253,18 +258,35 @@ impl Transfer<'_> {
         let (result, block) = file::read_at(&self.body.file, block, 0..wanted, offset).await;
         match result {
             Ok(0) | Err(_) => End::Broken,
-            Ok(count) => {
-                let bytes = &block[..count as usize];
-                let end =
-                    rest(self.socket, &[IoSlice::new(bytes)], 0, Following::Nothing, &mut self.watch).await;
-                self.sent += u64::from(count);
-                end
-            }
+            Ok(count) => self.send_block(&block[..count as usize]).await,
         }
     }
 
+    /// Sends from a block as long as the client keeps up; what is left then is read again for it, from the page cache.
+    async fn send_block(&mut self, mut bytes: &[u8]) -> End {
+        while !bytes.is_empty() {
+            match net::send_now(self.socket, &[IoSlice::new(bytes)], Following::Nothing) {
+                Ok(count) => {
+                    self.watch.moved(count);
+                    self.sent += count as u64;
+                    bytes = &bytes[count..];
+                }
+                Err(Errno::AGAIN) => {
+                    let deadline = time::now().after(BLOCK_HELD);
+                    match time::before(deadline, net::ready(self.socket, Readiness::Writable)).await {
+                        Some(Ok(())) => {}
+                        Some(Err(_)) => return End::Broken,
+                        None => return End::Whole,
+                    }
+                }
+                Err(_) => return End::Broken,
+            }
+        }
+        End::Whole
+    }
+
     async fn block(&mut self) -> Option<BlockMut> {
-        // A client that does not read must not hold a block: there is room in the socket before one is taken.
+        // There is room in the socket before a block is taken, so a client that does not read takes none.
         if self.watch.room(self.socket).await == End::Broken {
             return None;
         }

@@ -36,13 +36,16 @@ def refusal_of_io_uring():
 
 
 class Server:
-    """A running server; `root` is the tree that it serves."""
+    """A running server; `root` is the tree that it serves.
 
-    def __init__(self, root, engine, log):
+    `arguments` are further ones of `ringway serve`; `under` is a command that starts the server and becomes it.
+    """
+
+    def __init__(self, root, engine, log, arguments=(), under=()):
         self.root = Path(root)
         self.log = Path(log)
-        command = [BINARY, "serve", self.root, "--engine", engine, "--domain", DOMAIN]
-        command += ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+        command = [*under, BINARY, "serve", self.root, "--engine", engine, "--domain", DOMAIN]
+        command += ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", *arguments]
         credentials = {"RINGWAY_ROOT_ACCESS_KEY": ACCESS_KEY, "RINGWAY_ROOT_SECRET_KEY": SECRET_KEY}
         environment = {**plain_environment(), **credentials}
         with self.log.open("wb") as stderr:
@@ -64,6 +67,11 @@ class Server:
         finally:
             self.process.kill()
         assert code == 0, f"exit code {code} after SIGTERM:\n{self.log.read_text(errors='replace')[-4000:]}"
+
+    def kill(self):
+        """Ends the server as a power cut of the process would."""
+        self.process.kill()
+        self.process.wait(STOP_SECONDS_MAX)
 
     def path(self, bucket, key=""):
         """The file or directory of a key."""

@@ -78,7 +78,9 @@ fn try_parse(bytes: &[u8]) -> Option<(RequestHead, Query)> {
     }
 }
 
-fn call_with(text: &str, rules: &Rules, now_unix_s: u64) -> Result<Authenticated, S3Error> {
+type Accepted = (Authenticated, PayloadAuth);
+
+fn call_with(text: &str, rules: &Rules, now_unix_s: u64) -> Result<Accepted, S3Error> {
     let (head, query) = try_parse(text.as_bytes()).unwrap_or_else(|| panic!("no head: {text}"));
     authenticate(&head, &query, &credentials(), &mut SigningKeys::new(), rules, now_unix_s)
 }
@@ -87,7 +89,7 @@ fn any_region() -> Rules {
     Rules { region: "eu-north-1".to_owned(), strict_region: RegionRule::Any }
 }
 
-fn call(text: &str) -> Result<Authenticated, S3Error> {
+fn call(text: &str) -> Result<Accepted, S3Error> {
     call_with(text, &any_region(), NOW)
 }
 
@@ -117,13 +119,13 @@ fn mode_of(payload: &PayloadAuth) -> PayloadMode {
 #[test]
 fn every_mode_is_accepted_and_named() {
     for mode in ALL_MODES {
-        let authenticated = call(&by_header(&signer(NOW), &PUT, mode)).unwrap();
-        assert_eq!(mode_of(authenticated.payload()), mode);
+        let (authenticated, payload) = call(&by_header(&signer(NOW), &PUT, mode)).unwrap();
+        assert_eq!(mode_of(&payload), mode);
         assert_eq!(authenticated.mode(), AuthMode::Header);
         assert_eq!(&*authenticated.caller().name, "root");
     }
-    let authenticated = call(&by_query(&signer(NOW), &PUT, 60)).unwrap();
-    assert_eq!(mode_of(authenticated.payload()), PayloadMode::Unsigned);
+    let (authenticated, payload) = call(&by_query(&signer(NOW), &PUT, 60)).unwrap();
+    assert_eq!(mode_of(&payload), PayloadMode::Unsigned);
     assert_eq!(authenticated.mode(), AuthMode::Query);
 }
 

@@ -1,9 +1,11 @@
 //! Aborting an upload: it is closed for parts, then everything of it goes.
 //!
 //! A part that is on its way finds no upload when it wants its record. What cannot be removed now is swept at start.
-//! A completed upload is not there to be aborted. Source: AbortMultipartUpload.
+//! A completed upload is not there to be aborted. When a bucket goes, its uploads go with it.
+//! Source: AbortMultipartUpload, DeleteBucket.
 
 use super::complete::hold;
+use super::sweep;
 use super::upload::{self, no_such_upload};
 use crate::fs::bucket::{Bucket, Store};
 use crate::fs::failure::{Doing, s3_error};
@@ -24,4 +26,16 @@ pub async fn abort(tree: &Tree, bucket: &Bucket, key: &ObjectKey, id: &UploadId)
     upload::remove(tree, &store, id).await.map_err(|errno| s3_error(Doing::Remove, errno))?;
     fence.end();
     Ok(())
+}
+
+/// Ends every upload of a bucket that has been deleted; what cannot be removed stays, and harms no other bucket.
+pub async fn abort_all(tree: &Tree, bucket: &Bucket) {
+    let Ok(Some(store)) = bucket.existing_store(tree, Store::Uploads).await else { return };
+    let Ok(names) = sweep::names(&store).await else { return };
+    for id in names.iter().filter_map(|name| UploadId::parse(name).ok()) {
+        let fence = tree.shared.uploads.close(&id).await;
+        if upload::remove(tree, &store, &id).await.is_ok() {
+            fence.end();
+        }
+    }
 }

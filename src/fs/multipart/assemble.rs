@@ -333,3 +333,44 @@ async fn copy_through_memory(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::etag::ETag;
+    use crate::s3::names::PartNumber;
+
+    const PART: u64 = 5 << 20;
+
+    /// `(number, bytes, file, offset)` of each part; the first `listed` of them are completed with.
+    fn check(name: &str, parts: &[(u64, u64, &str, u64)], listed: usize, want: Option<&str>) {
+        let record = |(number, size_bytes, file, offset_bytes): &(u64, u64, &str, u64)| PartRecord {
+            number: PartNumber::new(*number).unwrap(),
+            size_bytes: *size_bytes,
+            etag: ETag::of_md5([0; 16]),
+            checksum: None,
+            file: (*file).to_owned(),
+            offset_bytes: *offset_bytes,
+            uploaded_ns: 0,
+        };
+        let records: Vec<PartRecord> = parts.iter().map(record).collect();
+        assert_eq!(in_place_file(&records[..listed], &records), want, "{name}");
+    }
+
+    #[test]
+    fn files_that_can_become_the_object() {
+        let (one, two) = ((1, PART, "data-1", 0), (2, PART, "data-1", PART));
+        check("uniform", &[one, two, (3, 7, "data-1", 2 * PART)], 3, Some("data-1"));
+        check("one part", &[(1, 7, "data-1", 0)], 1, Some("data-1"));
+        check("a repeat", &[(1, PART, "part-00001-a-b", 0), two], 2, Some("data-1"));
+        check("the last part first", &[(1, PART, "data-2", 0), (2, 7, "data-1", 7)], 2, Some("data-2"));
+        check("nothing in place", &[(1, PART, "part-00001-a-b", 0)], 1, None);
+        check("a gap", &[one, (3, PART, "data-1", 2 * PART)], 2, None);
+        check("not from 1", &[two, (3, PART, "data-1", 2 * PART)], 2, None);
+        check("one that is left out", &[one, two], 1, None);
+        check("one that is left out and lies beside", &[one, (2, 7, "part-00002-a-b", 0)], 1, Some("data-1"));
+        check("a longer last part", &[one, (2, PART + 1, "part-00002-a-b", 0)], 2, None);
+        check("out of place", &[one, (2, PART, "data-1", 2 * PART)], 2, None);
+        check("no multiple of 4096", &[(1, PART + 1, "data-1", 0), (2, 7, "data-1", PART + 1)], 2, None);
+    }
+}

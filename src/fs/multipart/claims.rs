@@ -305,3 +305,106 @@ impl Drop for Fence {
         self.claims.change(&self.id, |entry| entry.is_closing = false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Context;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Claims parts of `(number, bytes)` in turn and keeps all; want: file and offset of each, in MiB.
+    fn check(name: &str, parts: &[(u64, u64)], want: &[Option<(u8, u64)>]) {
+        let (claims, id) = (Arc::new(Claims::default()), UploadId::parse("u").unwrap());
+        claims.open(&id);
+        let got: Vec<_> = parts
+            .iter()
+            .map(|(number, bytes)| {
+                let slot = claims.claim(&id, PartNumber::new(*number).unwrap(), *bytes)?;
+                let place = (slot.file, slot.offset_bytes / MIB);
+                slot.keep();
+                Some(place)
+            })
+            .collect();
+        assert_eq!(got, want, "{name}");
+    }
+
+    #[test]
+    fn places_of_parts() {
+        let part = 5 * MIB;
+        check(
+            "uniform",
+            &[(1, part), (3, part), (2, part), (4, 7)],
+            &[Some((1, 0)), Some((1, 10)), Some((1, 5)), Some((1, 15))],
+        );
+        check("a repeat", &[(1, part), (1, part)], &[Some((1, 0)), None]);
+        check("too small to say the distance", &[(1, 7), (2, part)], &[None, Some((1, 5))]);
+        check("no multiple of 4096", &[(1, part + 1), (2, part + 1)], &[None, None]);
+        check(
+            "the last part first",
+            &[(3, part), (1, 2 * part), (2, 2 * part), (3, part)],
+            &[Some((1, 10)), Some((2, 0)), Some((2, 10)), Some((2, 20))],
+        );
+        check(
+            "a longer part late",
+            &[(1, part), (2, part), (3, 2 * part)],
+            &[Some((1, 0)), Some((1, 5)), None],
+        );
+        check(
+            "two guesses are all",
+            &[(1, part), (2, 2 * part), (3, 3 * part)],
+            &[Some((1, 0)), Some((2, 10)), None],
+        );
+        check("nothing", &[(1, 0)], &[None]);
+        check("beyond what a file holds", &[(10_000, 5 << 30)], &[None]);
+    }
+
+    fn first() -> PartNumber {
+        PartNumber::new(1).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_released_clean_puts_the_file_in_doubt() {
+        let (claims, id) = (Arc::new(Claims::default()), UploadId::parse("u").unwrap());
+        claims.open(&id);
+        let claim = || claims.claim(&id, first(), 5 * MIB);
+        let slot = claim().expect("nobody has it");
+        let fence = now(claims.close(&id)).expect("no record is being written");
+        assert_eq!(fence.quiet_file(), None, "somebody writes");
+        slot.release();
+        assert_eq!(fence.quiet_file(), Some(FIRST_FILE));
+        assert!(claim().is_none(), "the upload is closed");
+        drop(fence);
+        drop(claim().expect("it was released clean"));
+        let fence = now(claims.close(&id)).expect("it is open again");
+        assert_eq!(fence.quiet_file(), None, "a write may be on its way");
+        fence.end();
+        assert!(claims.lock().is_empty(), "nothing is left to know");
+    }
+
+    #[test]
+    fn records_and_ends_keep_out_of_each_others_way() {
+        let (claims, id) = (Arc::new(Claims::default()), UploadId::parse("u").unwrap());
+        let entered = now(claims.enter(&id, first())).expect("nobody ends the upload");
+        assert!(now(claims.enter(&id, first())).is_none(), "the record has a writer");
+        let other = now(claims.enter(&id, PartNumber::new(2).unwrap())).expect("another record has none");
+        assert!(now(claims.close(&id)).is_none(), "records are being written");
+        drop((entered, other));
+        let fence = now(claims.close(&id)).expect("one that gave up closes nothing");
+        assert!(now(claims.close(&id)).is_none(), "one ends it at a time");
+        assert!(now(claims.enter(&id, first())).is_none(), "it is closed");
+        drop(fence);
+        assert!(now(claims.enter(&id, first())).is_some());
+        assert!(claims.lock().is_empty(), "nothing is left to know");
+    }
+
+    /// The result of a future that has not to wait.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+}

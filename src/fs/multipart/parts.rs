@@ -5,9 +5,6 @@
 //! harmed by a later one that fails. Source: UploadPart, ListParts; DESIGN rules as written down in ARCHITECTURE.md.
 
 use std::ffi::CString;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
 
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
@@ -21,6 +18,7 @@ use crate::fs::bucket::{Bucket, readable};
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
 use crate::fs::inflight;
+use crate::fs::together::together;
 use crate::fs::tree::{BENEATH, Durability};
 use crate::fs::writer::{self, DIRECT_BYTES_MIN, Extent, Unfinished, Writer};
 use crate::s3::checksum::Checksum;
@@ -350,7 +348,7 @@ enum Before {
     Unknown,
 }
 
-/// Part numbers are read from disk this many at a time.
+/// Records are read this many at a time.
 const RECORDS_AT_ONCE: usize = 32;
 
 impl Upload {
@@ -388,8 +386,7 @@ impl Upload {
     pub async fn parts(&self, numbers: &[PartNumber]) -> Result<Vec<PartRecord>, S3Error> {
         let mut records = Vec::with_capacity(numbers.len());
         for numbers in numbers.chunks(RECORDS_AT_ONCE) {
-            let reading = numbers.iter().map(|number| Box::pin(self.part(*number))).collect();
-            for record in all(reading).await {
+            for record in together(numbers.iter().map(|number| self.part(*number))).await {
                 records.extend(record?);
             }
         }
@@ -400,19 +397,4 @@ impl Upload {
     async fn forget(&self, previous: PartRecord) {
         let _ = file::unlink(&self.directory, c_name(&previous.file), 0, Identity::SERVER).await;
     }
-}
-
-/// Waits for all of a few futures, which run at the same time.
-async fn all<T>(mut futures: Vec<Pin<Box<impl Future<Output = T>>>>) -> Vec<T> {
-    let mut ended: Vec<Option<T>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (future, ended) in futures.iter_mut().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
-            if let Poll::Ready(value) = future.as_mut().poll(context) {
-                *ended = Some(value);
-            }
-        }
-        if ended.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    ended.into_iter().flatten().collect()
 }

@@ -18,6 +18,7 @@ use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
 use crate::fs::inflight;
 use crate::fs::path::KeyKind;
+use crate::fs::together::together;
 use crate::fs::tree::{BENEATH, Durability, Tree, own_directory_opening};
 use crate::fs::writer::{self, Path};
 use crate::s3::error::{Code, S3Error};
@@ -51,8 +52,10 @@ pub(super) fn directory_name(id: &UploadId) -> CString {
     CString::new(id.as_str()).expect("an upload id holds no NUL")
 }
 
-/// Errors: NoSuchUpload with its id.
-pub(super) fn no_such_upload(id: &UploadId) -> S3Error {
+/// The error of an upload that is not there, or not any more.
+///
+/// Errors: the result is NoSuchUpload, with the id.
+pub fn no_such_upload(id: &UploadId) -> S3Error {
     S3Error::new(Code::NoSuchUpload).with_element("UploadId", id.as_str())
 }
 
@@ -226,13 +229,8 @@ pub(super) async fn remove(tree: &Tree, store: &File, id: &UploadId) -> Result<(
             }
             let names = entries.into_iter().filter(|entry| entry.kind != FileKind::Directory);
             // All of one read at once: there may be ten thousand, and each waits for the journal.
-            let removals: Vec<_> = names
-                .map(|entry| CString::new(entry.name).expect("a directory entry holds no NUL"))
-                .map(|name| file::unlink(&directory, name, 0, me))
-                .collect();
-            for removal in removals {
-                let _ = removal.await;
-            }
+            let names = names.map(|entry| CString::new(entry.name).expect("a directory entry holds no NUL"));
+            together(names.map(|name| file::unlink(&directory, name, 0, me))).await;
         }
         match file::unlink(store, name.clone(), libc::AT_REMOVEDIR, me).await {
             Err(Errno::NOTEMPTY | Errno::EXIST) => {}

@@ -1,0 +1,267 @@
+//! What two requests do to each other in one tree: deletes that remove directories beside writes that need them, and
+//! what is durable when either is answered.
+//!
+//! The order of steps is fixed by planned delays, never by luck; each test runs on both engines, and on a real directory.
+//! Source: DESIGN rules as written down in ARCHITECTURE.md, "S3 on POSIX".
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uring::cores::{self, Settings};
+use uring::engine::{self, Choice, Name};
+use uring::errno::Errno;
+use uring::fault::{self, Fault, Nth, OperationKind, Plan, Rule};
+use uring::identity::Identity;
+use uring::time;
+
+use super::bucket::{self, Bucket};
+use super::commit::{self, Committed, Target};
+use super::inflight::Instance;
+use super::metadata::view::Metadata;
+use super::tree::{Durability, Making, Shared, Tree};
+use super::{parents, path, reader, remove, together, writer};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::etag::ETag;
+use crate::s3::headers::{StoredHeaders, UserMetadata};
+use crate::s3::names::{BucketName, ObjectKey};
+use crate::s3::precondition::WriteCondition;
+
+const ME: Identity = Identity::SERVER;
+
+/// A server's tree with one bucket, `bkt`.
+struct Server {
+    root: PathBuf,
+    tree: Rc<Tree>,
+    bucket: Bucket,
+}
+
+impl Server {
+    async fn start(root: &Path) -> Server {
+        let making = Making { durability: Durability::Full, file_mode: 0o640, directory_mode: 0o750 };
+        let tree = Tree::open(root, Arc::new(Shared::new(Instance::new())), making).unwrap();
+        tree.probe_root().await.unwrap();
+        let bucket = Bucket::open(&tree, &name(), ME).await.unwrap();
+        Server { root: root.to_owned(), tree, bucket }
+    }
+
+    async fn put(&self, key: &str) -> Result<Committed, S3Error> {
+        let path = path::of(&ObjectKey::parse(key.as_bytes())?)?;
+        let target = Target { tree: &self.tree, bucket: &self.bucket, path: &path, identity: ME };
+        let condition = WriteCondition::Unconditional;
+        if key.ends_with('/') {
+            return commit::commit_directory(&target, &metadata(), &condition).await;
+        }
+        let staged = writer::stage(&self.tree, &self.bucket, &path, writer::Path::Cached, ME).await?;
+        commit::commit(&target, staged, &metadata(), &condition).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), S3Error> {
+        let path = path::of(&ObjectKey::parse(key.as_bytes())?)?;
+        let target = Target { tree: &self.tree, bucket: &self.bucket, path: &path, identity: ME };
+        remove::delete(&target, &WriteCondition::Unconditional).await
+    }
+
+    async fn has(&self, key: &str) -> bool {
+        let path = path::of(&ObjectKey::parse(key.as_bytes()).unwrap()).unwrap();
+        reader::open(&self.tree, &name(), &path, ME).await.is_ok()
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join("bkt").join(path)
+    }
+}
+
+fn name() -> BucketName {
+    BucketName::parse("bkt").unwrap()
+}
+
+fn metadata() -> Metadata {
+    Metadata {
+        etag: ETag::of_md5([7; 16]),
+        headers: StoredHeaders::default(),
+        user_metadata: UserMetadata::default(),
+        checksum: None,
+        version_id: None,
+    }
+}
+
+fn on_both_engines<F: Future<Output = ()> + 'static>(body: impl Fn(Server) -> F + Copy + 'static) {
+    for engine in [Name::IoUring, Name::Threads] {
+        if engine == Name::IoUring && engine::choose(Choice::IoUring).is_err() {
+            eprintln!("SKIPPED on io_uring: refused here");
+            continue;
+        }
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("bkt")).unwrap();
+        let cpus = vec![uring::affinity::allowed().unwrap()[0]];
+        let settings =
+            Settings { cpus, engine, arena_bytes: 1 << 20, pool_threads_max: 4, faults: Plan::default() };
+        let (path, passed) = (root.path().to_owned(), Rc::new(Cell::new(false)));
+        let flag = passed.clone();
+        let run = async move {
+            body(Server::start(&path).await).await;
+            flag.set(true);
+        };
+        cores::block_on(&settings, run).unwrap();
+        assert!(passed.get(), "it failed on {engine}");
+    }
+}
+
+/// The first operation of a kind from here on.
+fn first(kind: OperationKind, fault: Fault) {
+    fault::install(vec![Rule { kind: Some(kind), nth: Nth::Only(1), fault }]);
+}
+
+/// Long enough for anything else that a test starts to come to its end, unless it waits for what is delayed.
+const LONG: Fault = Fault::Delay(Duration::from_millis(300));
+
+type Running<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+#[test]
+fn a_directory_that_vanishes_while_its_child_is_made_is_made_again() {
+    on_both_engines(|server| async move {
+        first(OperationKind::MakeDirectory, Fault::Fail(Errno::NOENT));
+        server.put("a/b/c/key").await.unwrap();
+        assert!(server.has("a/b/c/key").await);
+        first(OperationKind::MakeDirectory, Fault::Fail(Errno::NOENT));
+        server.put("d/e/").await.unwrap();
+        assert!(server.has("d/e/").await);
+    });
+}
+
+#[test]
+fn a_directory_object_survives_the_removal_of_the_directory_it_was() {
+    on_both_engines(|server| async move {
+        server.put("dir/key").await.unwrap();
+        // The first name to go is the key's, the second its directory's.
+        let rule = Rule { kind: Some(OperationKind::Unlink), nth: Nth::Only(2), fault: LONG };
+        fault::install(vec![rule]);
+        let deletes = async { server.delete("dir/key").await.unwrap() };
+        let puts = async {
+            while server.at("dir/key").exists() {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            // By now the look at the directory is over or about to be, and its removal waits.
+            time::sleep(Duration::from_millis(100)).await;
+            server.put("dir/").await.unwrap();
+        };
+        together::together([Box::pin(deletes) as Running<'_>, Box::pin(puts)]).await;
+        assert!(server.has("dir/").await, "an acknowledged object is gone");
+    });
+}
+
+#[test]
+fn a_delete_that_finds_nothing_waits_for_the_one_that_took_it() {
+    on_both_engines(|server| async move {
+        server.put("key").await.unwrap();
+        first(OperationKind::Sync, LONG);
+        let ended = RefCell::new(Vec::new());
+        let one = async {
+            server.delete("key").await.unwrap();
+            ended.borrow_mut().push("the one that flushes");
+        };
+        let other = async {
+            while server.at("key").exists() {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+            server.delete("key").await.unwrap();
+            ended.borrow_mut().push("the one that finds nothing");
+        };
+        together::together([Box::pin(one) as Running<'_>, Box::pin(other)]).await;
+        assert_eq!(*ended.borrow(), ["the one that flushes", "the one that finds nothing"]);
+    });
+}
+
+#[test]
+fn a_write_into_a_directory_that_appears_while_it_looks_flushes_all_above() {
+    on_both_engines(|server| async move {
+        let path = path::of(&ObjectKey::parse(b"new/key").unwrap()).unwrap();
+        first(OperationKind::Open, LONG);
+        let made = RefCell::new(None);
+        let late = async {
+            let place = parents::make(&server.tree, &server.bucket, &path, ME).await.unwrap();
+            assert_eq!(place.changed.len(), 1, "the bucket has an entry that nobody has flushed yet");
+        };
+        let early = async {
+            *made.borrow_mut() = Some(parents::make(&server.tree, &server.bucket, &path, ME).await.unwrap());
+        };
+        together::together([Box::pin(late) as Running<'_>, Box::pin(early)]).await;
+    });
+}
+
+#[test]
+fn directories_of_a_write_that_fails_are_durable_before_the_next() {
+    on_both_engines(|server| async move {
+        let fail = |kind, nth| Rule { kind: Some(kind), nth, fault: Fault::Fail(Errno::IO) };
+        // The first flush is the file's; the one that fails is of a directory, which stops later writes.
+        let rules = vec![fail(OperationKind::Link, Nth::Only(1)), fail(OperationKind::Sync, Nth::Only(2))];
+        fault::install(rules);
+        assert_eq!(server.put("new/key").await.unwrap_err().code(), Code::InternalError);
+        assert!(server.bucket.mount.is_suspect(), "the new directory was not flushed");
+    });
+}
+
+#[test]
+fn directories_made_before_one_that_cannot_be_are_durable() {
+    on_both_engines(|server| async move {
+        let fail =
+            |kind, nth, errno| Rule { kind: Some(kind), nth: Nth::Only(nth), fault: Fault::Fail(errno) };
+        let rules = vec![
+            fail(OperationKind::MakeDirectory, 2, Errno::NOSPC),
+            fail(OperationKind::Sync, 2, Errno::IO),
+        ];
+        fault::install(rules);
+        assert_eq!(server.put("a/b/key").await.unwrap_err().code(), Code::InsufficientStorage);
+        assert!(server.bucket.mount.is_suspect(), "the new directory was not flushed");
+    });
+}
+
+#[test]
+fn a_copied_mark_marks_nothing() {
+    on_both_engines(|server| async move {
+        server.put("made/key").await.unwrap();
+        std::fs::create_dir(server.at("copied")).unwrap();
+        std::fs::write(server.at("copied/key"), "by a POSIX user").unwrap();
+        // As `cp -a` does it.
+        let mark = attribute(&server.at("made"));
+        set_attribute(&server.at("copied"), &mark).await;
+        server.delete("made/key").await.unwrap();
+        server.delete("copied/key").await.unwrap();
+        assert!(!server.at("made").exists(), "it was made for the key alone");
+        assert!(server.at("copied").exists(), "a POSIX user made it");
+    });
+}
+
+fn attribute(directory: &Path) -> Vec<u8> {
+    let opened = uring::file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+    let mut value = [0; 64];
+    let length = uring::file::read_attribute(&opened, parents::MARK, &mut value).unwrap();
+    value[..length].to_vec()
+}
+
+async fn set_attribute(directory: &Path, value: &[u8]) {
+    let opened = uring::file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+    uring::file::set_attribute(&opened, parents::MARK, value.into(), 0, ME).await.unwrap();
+}
+
+#[test]
+fn a_bucket_that_is_not_empty_keeps_its_empty_directories() {
+    on_both_engines(|server| async move {
+        for number in 0..32 {
+            std::fs::create_dir_all(server.at(&format!("empty-{number}/deeper"))).unwrap();
+        }
+        std::fs::create_dir(server.at("full")).unwrap();
+        std::fs::write(server.at("full/key"), "").unwrap();
+        let refused = bucket::delete(&server.tree, &name(), ME).await.unwrap_err();
+        assert_eq!(refused.code(), Code::BucketNotEmpty);
+        for number in 0..32 {
+            assert!(server.at(&format!("empty-{number}/deeper")).exists(), "empty-{number} was removed");
+        }
+        std::fs::remove_file(server.at("full/key")).unwrap();
+        bucket::delete(&server.tree, &name(), ME).await.unwrap();
+        assert!(!server.at("").exists());
+    });
+}

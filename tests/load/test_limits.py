@@ -1,0 +1,157 @@
+"""Clients that announce, dawdle or say nothing: they hold little, and not for ever."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import BUCKET
+from counts import report
+from wire import Connection, expect, metrics, once, signed_head
+
+CLAIM_BYTES = 5 << 30
+HELD_BYTES_MAX = 64 << 20
+# Longer than any of the server's times here, so that a test that waits for it fails instead of hanging.
+SECONDS_MAX = 60
+
+
+@pytest.fixture
+def filesystem(folder):
+    """An ext4 of its own, so that nobody else moves its free space."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a filesystem needs root")
+    mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if mkfs is None:
+        pytest.skip("mkfs.ext4 is not installed")
+    image, mount = folder / "image", folder / "mount"
+    with image.open("wb") as file:
+        file.truncate(8 << 30)
+    mount.mkdir()
+    subprocess.run([mkfs, "-q", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, mount], capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"a loop device cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+def free_bytes(path):
+    space = os.statvfs(path)
+    return space.f_bavail * space.f_frsize
+
+
+@pytest.mark.parametrize("sent_bytes", [0, 20 << 10, 2 << 20])
+def test_an_announced_length_is_a_claim(filesystem, serve, sent_bytes):
+    server = serve(root=filesystem / "root")
+
+    async def claim():
+        before = free_bytes(filesystem)
+        connection = await Connection.open(server.endpoint)
+        connection.send_head("PUT", f"{BUCKET}/claimed", CLAIM_BYTES)
+        await connection.send(b"x" * sent_bytes)
+        # The others' requests are answered behind what the server does with this one.
+        lowest = before
+        for _ in range(20):
+            await expect(200, once(server.endpoint, "GET", f"{BUCKET}"))
+            lowest = min(lowest, free_bytes(filesystem))
+            await asyncio.sleep(0.05)
+        connection.abort()
+        return before - lowest
+
+    moved = asyncio.run(claim())
+    assert moved <= HELD_BYTES_MAX + sent_bytes, f"{moved} bytes"
+    report(f"5 GiB announced, {sent_bytes} bytes sent, silence: free space moved by {moved} bytes")
+
+
+async def until_closed(connection):
+    """Everything the server still says, until it closes."""
+    async with asyncio.timeout(SECONDS_MAX):
+        return await connection.reader.read()
+
+
+async def slow_body(endpoint):
+    """A byte every quarter of a second: never silent, and always under a KiB a second."""
+    connection = await Connection.open(endpoint)
+    connection.send_head("PUT", f"{BUCKET}/slow", 1 << 20)
+
+    async def dawdle():
+        while True:
+            await connection.send(b"x")
+            await asyncio.sleep(0.25)
+
+    dawdling = asyncio.create_task(dawdle())
+    try:
+        return await until_closed(connection)
+    finally:
+        dawdling.cancel()
+
+
+async def silent_body(endpoint):
+    connection = await Connection.open(endpoint)
+    connection.send_head("PUT", f"{BUCKET}/silent", 1 << 20)
+    return await until_closed(connection)
+
+
+async def unread_body(endpoint):
+    """A GET whose client reads the head and then nothing."""
+    connection = await Connection.open(endpoint)
+    connection.send_head("GET", f"{BUCKET}/large")
+    await connection.reader.readuntil(b"\r\n\r\n")
+    connection.writer.transport.pause_reading()
+    return connection
+
+
+async def half_a_head(endpoint):
+    connection = await Connection.open(endpoint)
+    connection.writer.write(signed_head(endpoint, "GET", f"{BUCKET}/any")[:-2])
+    return await until_closed(connection)
+
+
+async def nothing(endpoint):
+    return await until_closed(await Connection.open(endpoint))
+
+
+async def nothing_more(endpoint):
+    connection = await Connection.open(endpoint)
+    await expect(200, connection.request("PUT", f"{BUCKET}/kept", b"x"))
+    return await until_closed(connection)
+
+
+def test_times_out(serve):
+    server = serve("--header-timeout", "1s", "--idle-timeout", "2s")
+
+    async def all_at_once():
+        cases = [slow_body, silent_body, half_a_head, nothing, nothing_more]
+        return dict(zip(cases, await asyncio.gather(*(case(server.endpoint) for case in cases)), strict=True))
+
+    said = asyncio.run(all_at_once())
+    for case in (slow_body, silent_body, half_a_head):
+        assert said[case].startswith(b"HTTP/1.1 400 ") and b"<Code>RequestTimeout</Code>" in said[case], case
+        assert b"connection: close" in said[case].lower(), case
+    assert said[nothing] == said[nothing_more] == b""
+    assert not server.path("load", "slow").exists() and not server.path("load", "silent").exists()
+    report("a body under 1 KiB/s, a silent body, half a head, an idle connection: each closed in its time")
+
+
+def test_a_client_that_does_not_read_is_closed(serve):
+    server = serve("--cores", "1")
+    with server.path("load", "large").open("wb") as file:
+        file.truncate(64 << 20)
+
+    async def stall():
+        connection = await unread_body(server.endpoint)
+        for open_count in ("1", "0"):
+            await until(server, "connections_open", open_count)
+        connection.abort()
+
+    asyncio.run(stall())
+
+
+async def until(server, name, value):
+    async with asyncio.timeout(SECONDS_MAX):
+        while (await metrics(server))[name] != value:
+            await asyncio.sleep(0.1)
