@@ -317,7 +317,7 @@ mod tests {
     fn a_client_that_may_stall_leaves_the_core_to_others() {
         with_full_socket(async |server, client| {
             let mut watch = Watch::new(Pace { bytes_per_s_min: 0, window: WINDOW });
-            let mut room = std::pin::pin!(watch.room(&server));
+            let mut room = std::pin::pin!(room(&mut watch, &server));
             let mut others = time::sleep(10 * WINDOW);
             assert!(matches!(time::race(&mut room, &mut others).await, time::First::Right(())));
             client.shutdown();
@@ -331,7 +331,7 @@ mod tests {
         with_full_socket(async |server, client| {
             let mut watch = Watch::new(Pace { bytes_per_s_min: 1, window: WINDOW });
             watch.moved(1 << 20);
-            assert_eq!(watch.room(&server).await, End::Broken);
+            assert_eq!(room(&mut watch, &server).await, End::Broken);
             drop(client);
         });
     }
