@@ -192,11 +192,7 @@ async fn flush(file: &File, what: Sync) -> Result<(), S3Error> {
 }
 
 /// Gives the file its name, in its directory as it is now.
-async fn name<'a>(
-    target: &Target<'_>,
-    mut staged: Staged,
-    condition: &WriteCondition,
-) -> Result<Place, S3Error> {
+async fn name(target: &Target<'_>, mut staged: Staged, condition: &WriteCondition) -> Result<Place, S3Error> {
     for _ in 0..VANISHED_TRIES {
         let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
         match name_in(target, &mut staged, condition, &place.directory).await {

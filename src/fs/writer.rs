@@ -71,7 +71,9 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         // The last close of a large nameless file frees its space, so it goes through the engine.
-        self.file.take().map(file::close);
+        if let Some(file) = self.file.take() {
+            file::close(file);
+        }
         if let Some(temporary) = self.temporary.take() {
             remove_later(temporary, self.identity);
         }

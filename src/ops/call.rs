@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
     ///
     /// Errors: InvalidArgument naming the rule that the key breaks.
     pub fn path_to_write(&self) -> Result<KeyPath, S3Error> {
-        path::of(self.key()?).map_err(|rule| S3Error::from(rule))
+        path::of(self.key()?).map_err(S3Error::from)
     }
 
     /// The path of the key an object is to be read from; `None` when no object can have such a key.

@@ -54,9 +54,15 @@ async fn describe(call: &Call<'_>) -> Result<(Option<(Object, Selection)>, Respo
     match conditions.evaluate(&metadata.etag, modified_s) {
         ReadOutcome::Proceed => {}
         ReadOutcome::NotModified => {
-            let response = Response::empty(304)
+            let mut response = Response::empty(304)
                 .with("ETag", metadata.etag.quoted())
                 .with("Last-Modified", http_date(modified_s));
+            // What a cache goes by is said again (RFC 9110 15.4.5).
+            for (name, value) in metadata.headers.overridden_by(&call.route.query)?.entries() {
+                if ["Cache-Control", "Expires"].contains(&name) {
+                    response = response.with(name, wire_value(value));
+                }
+            }
             return Ok((None, response));
         }
         ReadOutcome::Failed(condition) => return Err(precondition_failed(condition)),

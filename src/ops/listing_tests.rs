@@ -19,7 +19,7 @@ use crate::auth::signing_key::SigningKeys;
 use crate::fs::inflight::Instance;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
 use crate::http::head::{Parsed, RequestHead};
-use crate::ops::call::{Call, Service};
+use crate::ops::call::{Call, Etags, Service};
 use crate::ops::delete_objects::delete_objects;
 use crate::ops::list_objects::list_objects;
 use crate::ops::list_objects_v2::list_objects_v2;
@@ -95,7 +95,7 @@ fn performed(root: &Path, requests: &[Request<'_>]) -> Vec<String> {
         let making = Making { durability: Durability::Full, file_mode: 0o640, directory_mode: 0o750 };
         let tree = Tree::open(&root, Arc::new(Shared::new(Instance::new())), making).unwrap();
         tree.probe_root().await.unwrap();
-        let service = Service { tree, region: "us-east-1".to_owned() };
+        let service = Service { tree, region: "us-east-1".to_owned(), etags: Etags::Md5 };
         for (method, query, body) in &requests {
             let query: Vec<(&str, &str)> =
                 query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

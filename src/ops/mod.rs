@@ -18,6 +18,7 @@ pub mod delete_objects;
 pub mod get_object;
 pub mod list_objects;
 pub mod list_objects_v2;
+pub mod pace;
 pub mod put_object;
 
 pub mod abort_multipart_upload;

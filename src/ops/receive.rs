@@ -6,12 +6,10 @@
 //! early or does not verify is an error, and the caller drops the staged file.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md, "The body pipeline".
 
-use std::time::Duration;
-
 use uring::arena::{self, ALIGNMENT, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::net::{self, Fill, Following, Readiness, Socket};
-use uring::time::{self, Moment};
+use uring::time;
 
 use crate::auth::authenticate::{Authenticated, PayloadAuth};
 use crate::auth::chunk::{ChunkSigner, TrailerRule};
@@ -19,7 +17,9 @@ use crate::digest::stream::{Digests, Kind, Stream, Wanted};
 use crate::fs::writer::Writer;
 use crate::http::chunked::ChunkedDecoder;
 use crate::http::framing::{BodyLength, Expectation};
+use crate::http::head::RequestHead;
 use crate::http::response::CONTINUE;
+use crate::ops::pace::{Pace, Verdict, Watch};
 use crate::s3::aws_chunked::decoder::{Decoder, Mark};
 use crate::s3::aws_chunked::trailer::Trailer;
 use crate::s3::checksum::Checksum;
@@ -31,15 +31,6 @@ const PROVEN_BYTES: u64 = 256 * 1024;
 /// Large blocks of one body: one is filled while two are written.
 const LARGE_BLOCKS: usize = 3;
 
-/// How slow a body may be.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Bytes a second; zero allows any pace.
-    pub bytes_per_s_min: u64,
-    /// How long a body may stay under it.
-    pub window: Duration,
-}
-
 /// The body of an authenticated request, as far as it has arrived.
 pub struct Incoming<'a> {
     socket: &'a Socket,
@@ -49,12 +40,16 @@ pub struct Incoming<'a> {
     expectation: Expectation,
     // What the signature says of the body; taken by whoever reads it.
     auth: PayloadAuth,
-    pace: Pace,
-    // When and with how many bytes the present window began.
-    window: (Moment, u64),
+    watch: Watch,
+    // More came behind the body than is kept.
+    has_lost_next: bool,
     /// Bytes taken from the wire so far, framing included.
     pub wire_bytes: u64,
 }
+
+/// What is kept of what comes behind a chunked body in one receive: as much as the receive of a head may bring. A client
+/// that sends more without having read an answer gets its answer and a closed connection, and the rest is dropped.
+const NEXT_BYTES_MAX: usize = RequestHead::BYTES_MAX;
 
 /// Where the body ends on the wire.
 enum Wire {
@@ -69,6 +64,15 @@ pub enum Progress {
     Open,
     /// All of it is here.
     Ended,
+}
+
+/// Whether the request behind a body can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextRequest {
+    /// The body has ended, and what came behind it was kept.
+    Readable,
+    /// It cannot be told apart from body, or was too much to keep: the connection is of no more use.
+    Lost,
 }
 
 impl<'a> Incoming<'a> {
@@ -93,8 +97,8 @@ impl<'a> Incoming<'a> {
             framing,
             expectation,
             auth,
-            pace,
-            window: (time::now(), 0),
+            watch: Watch::new(pace),
+            has_lost_next: false,
             wire_bytes: 0,
         }
     }
@@ -108,6 +112,14 @@ impl<'a> Incoming<'a> {
         if has_ended { Progress::Ended } else { Progress::Open }
     }
 
+    /// Whether the next request on the connection can be read from its beginning.
+    pub fn next_request(&self) -> NextRequest {
+        match self.progress() {
+            Progress::Ended if !self.has_lost_next => NextRequest::Readable,
+            Progress::Ended | Progress::Open => NextRequest::Lost,
+        }
+    }
+
     /// Waits until there is something to take, before memory is set aside for it.
     async fn wait(&mut self) -> Result<(), S3Error> {
         if self.progress() == Progress::Ended || !self.leftover.is_empty() {
@@ -117,12 +129,19 @@ impl<'a> Incoming<'a> {
         if !self.leftover.is_empty() {
             return Ok(());
         }
+        self.ready(Readiness::Readable).await
+    }
+
+    /// Waits for the client, within its pace.
+    async fn ready(&mut self, readiness: Readiness) -> Result<(), S3Error> {
         loop {
-            let deadline = self.window.0.after(self.pace.window);
-            match time::before(deadline, net::ready(self.socket, Readiness::Readable)).await {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(_)) => return Err(incomplete()),
-                None => self.check_pace()?,
+            let began = time::now();
+            let ready = time::before(self.watch.deadline(began), net::ready(self.socket, readiness)).await;
+            match (ready, self.watch.waited(began, time::now())) {
+                (Some(Ok(())), Verdict::InTime) => return Ok(()),
+                (Some(Err(_)), _) => return Err(incomplete()),
+                (None, Verdict::InTime) => {}
+                (Some(Ok(())) | None, Verdict::TooSlow) => return Err(too_slow()),
             }
         }
     }
@@ -137,28 +156,9 @@ impl<'a> Incoming<'a> {
         while !rest.is_empty() {
             match net::send_now(self.socket, &[std::io::IoSlice::new(rest)], Following::Nothing) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(Errno::AGAIN) => {
-                    let deadline = time::now().after(self.pace.window);
-                    let ready = time::before(deadline, net::ready(self.socket, Readiness::Writable)).await;
-                    ready.and_then(Result::ok).ok_or_else(incomplete)?;
-                }
+                Err(Errno::AGAIN) => self.ready(Readiness::Writable).await?,
                 Err(_) => return Err(incomplete()),
             }
-        }
-        Ok(())
-    }
-
-    /// Ends a window and judges it.
-    fn check_pace(&mut self) -> Result<(), S3Error> {
-        let (began, bytes_then) = self.window;
-        let elapsed = time::now().since(began);
-        if elapsed < self.pace.window {
-            return Ok(());
-        }
-        let moved = self.wire_bytes - bytes_then;
-        self.window = (time::now(), self.wire_bytes);
-        if u128::from(moved) * 1000 < u128::from(self.pace.bytes_per_s_min) * elapsed.as_millis() {
-            return Err(S3Error::new(Code::RequestTimeout));
         }
         Ok(())
     }
@@ -191,22 +191,27 @@ impl<'a> Incoming<'a> {
             self.leftover.drain(..taken);
             taken
         } else {
-            let deadline = self.window.0.after(self.pace.window);
+            let began = time::now();
             // Only a body whose end is known may wait for a full block.
             let fill = if matches!(self.framing, Wire::Remaining(_)) { fill } else { Fill::Some };
+            let deadline = self.watch.deadline(began);
             let (result, back) =
                 net::receive(self.socket, block, filled..filled + room, fill, deadline).await;
             block = back;
-            match result {
+            let received = match result {
                 Ok(0) => return (Err(incomplete()), block),
                 Ok(received) => received as usize,
                 Err(Errno::TIMEDOUT) => 0,
                 Err(_) => return (Err(incomplete()), block),
+            };
+            self.watch.moved(received as u64);
+            if self.watch.waited(began, time::now()) == Verdict::TooSlow {
+                return (Err(too_slow()), block);
             }
+            received
         };
         self.wire_bytes += received as u64;
-        let end = self.check_pace().and_then(|()| self.unframe(&mut block, filled, received));
-        (end, block)
+        (self.unframe(&mut block, filled, received), block)
     }
 
     /// Takes HTTP framing off what was received at `filled`.
@@ -223,9 +228,11 @@ impl<'a> Incoming<'a> {
                         .with_message("the chunked transfer coding of the body is broken")
                 })?;
                 // What lies behind the body is the next request, and comes before what else was left over.
-                if decoded.consumed_bytes < received {
-                    let next = bytes[decoded.consumed_bytes..].to_vec();
-                    self.leftover.splice(0..0, next);
+                let next = &bytes[decoded.consumed_bytes..];
+                if next.len() > NEXT_BYTES_MAX {
+                    self.has_lost_next = true;
+                } else if !next.is_empty() {
+                    self.leftover.splice(0..0, next.iter().copied());
                 }
                 Ok(filled + decoded.produced_bytes)
             }
@@ -235,6 +242,10 @@ impl<'a> Incoming<'a> {
 
 fn incomplete() -> S3Error {
     S3Error::new(Code::IncompleteBody)
+}
+
+fn too_slow() -> S3Error {
+    S3Error::new(Code::RequestTimeout)
 }
 
 /// A body that has arrived whole and verified.
@@ -416,13 +427,14 @@ impl Blocks {
     /// The next block to fill: small ones one at a time until the body has proved itself, then a set of large ones if the
     /// arena has them.
     async fn next(&mut self, writer: &mut Writer<'_>, bytes: u64) -> Result<BlockMut, S3Error> {
-        if !self.has_large && bytes >= PROVEN_BYTES {
-            if let Some(large) = arena::try_acquire(BlockSize::Large, LARGE_BLOCKS) {
-                while writer.settle_one().await? {}
-                while writer.take_returned().is_some() {}
-                self.spare = large;
-                self.has_large = true;
-            }
+        if !self.has_large
+            && bytes >= PROVEN_BYTES
+            && let Some(large) = arena::try_acquire(BlockSize::Large, LARGE_BLOCKS)
+        {
+            while writer.settle_one().await? {}
+            while writer.take_returned().is_some() {}
+            self.spare = large;
+            self.has_large = true;
         }
         loop {
             while let Some(block) = writer.take_returned() {

@@ -4,6 +4,7 @@
 //! It decides nothing about S3; errors of every step are rendered in one place, `respond`.
 //! Source: RFC 9112 sections 9.3 and 9.6.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use uring::errno::Errno;
@@ -14,7 +15,7 @@ use crate::auth::authenticate::{Authenticated, PayloadAuth, authenticate};
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Parsed, RequestHead};
 use crate::ops::call::Call;
-use crate::ops::receive::{Incoming, Progress};
+use crate::ops::receive::{Incoming, NextRequest};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers;
 use crate::s3::route::{self, Route};
@@ -24,6 +25,8 @@ use crate::server::respond::{self, Exchange};
 
 /// Serves a connection until one side ends it.
 pub async fn serve(core: Rc<CoreState>, socket: Socket) {
+    // A client that is gone before it was served asked for nothing.
+    let Ok(remote) = socket.peer_address() else { return };
     let number = core.connections.add(&socket);
     let _open = OpenConnection { core: core.clone(), number };
     core.metrics.connections_accepted.add(1);
@@ -38,7 +41,7 @@ pub async fn serve(core: Rc<CoreState>, socket: Socket) {
         }
         core.connections.set_busy(number);
         // Boxed, so that an idle connection does not carry the room of a request.
-        if Box::pin(serve_request(&core, &socket, &mut received)).await == Persistence::Close {
+        if Box::pin(serve_request(&core, (&socket, remote), &mut received)).await == Persistence::Close {
             return;
         }
         if received.is_empty() {
@@ -66,9 +69,13 @@ async fn first_byte(core: &CoreState, socket: &Socket) -> bool {
 }
 
 /// One request, from its head to the last byte of its response.
-async fn serve_request(core: &Rc<CoreState>, socket: &Socket, received: &mut Vec<u8>) -> Persistence {
+async fn serve_request(
+    core: &Rc<CoreState>,
+    (socket, remote): (&Socket, SocketAddr),
+    received: &mut Vec<u8>,
+) -> Persistence {
     let began = time::now();
-    let mut exchange = Exchange::new(core, socket, began);
+    let mut exchange = Exchange::new(core, socket, remote, began);
     let head = match read_head(core, socket, received, began).await {
         Ok(Some(head)) => head,
         // The client has gone without asking anything.
@@ -95,18 +102,18 @@ async fn serve_request(core: &Rc<CoreState>, socket: &Socket, received: &mut Vec
         Err(error) => Err(error),
     };
     exchange.received_bytes = incoming.wire_bytes;
-    let progress = incoming.progress();
-    respond::answer(exchange, &head, &framing, result, progress).await
+    let next = incoming.next_request();
+    respond::answer(exchange, &head, &framing, result, next).await
 }
 
 /// Whether a body that nobody reads stands in the way of the next request.
-fn unread(framing: &Framing) -> Progress {
+fn unread(framing: &Framing) -> NextRequest {
     match framing.body {
         crate::http::framing::BodyLength::Empty | crate::http::framing::BodyLength::Exact(0) => {
-            Progress::Ended
+            NextRequest::Readable
         }
         crate::http::framing::BodyLength::Exact(_) | crate::http::framing::BodyLength::Chunked => {
-            Progress::Open
+            NextRequest::Lost
         }
     }
 }

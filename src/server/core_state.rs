@@ -16,7 +16,7 @@ use crate::auth::authenticate::Rules;
 use crate::auth::credential::Credentials;
 use crate::auth::signing_key::SigningKeys;
 use crate::ops::call::Service;
-use crate::ops::receive::Pace;
+use crate::ops::pace::Pace;
 use crate::server::access_log::AccessLog;
 use crate::server::config::{BODY_RATE_WINDOW_MS, Config};
 use crate::server::metrics::CoreMetrics;

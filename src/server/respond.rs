@@ -5,6 +5,7 @@
 //! Source: RFC 9112 section 9.6; Amazon S3 API reference, "Common Response Headers" and "Error Responses".
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::auth::credential::Caller;
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Method, RequestHead, Version};
 use crate::http::response::ResponseHead;
-use crate::ops::receive::Progress;
+use crate::ops::receive::NextRequest;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::{S3Error, render};
 use crate::s3::route::Route;
@@ -36,6 +37,8 @@ pub struct Exchange<'a> {
     pub core: &'a Rc<CoreState>,
     /// The connection.
     pub socket: &'a Socket,
+    /// The client's address. It was asked for when the connection was new: the kernel forgets it when the client is gone.
+    pub remote: SocketAddr,
     /// When its first byte was there.
     pub began: Moment,
     /// The wall clock when its head was complete. Units: nanoseconds since 1970.
@@ -52,10 +55,16 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// A request that begins.
-    pub fn new(core: &'a Rc<CoreState>, socket: &'a Socket, began: Moment) -> Exchange<'a> {
+    pub fn new(
+        core: &'a Rc<CoreState>,
+        socket: &'a Socket,
+        remote: SocketAddr,
+        began: Moment,
+    ) -> Exchange<'a> {
         Exchange {
             core,
             socket,
+            remote,
             began,
             now_unix_ns: time::unix_ns(),
             request_id: core.next_request_id(),
@@ -83,9 +92,9 @@ pub async fn answer(
     head: &RequestHead,
     framing: &Framing,
     result: Result<Response, S3Error>,
-    progress: Progress,
+    next: NextRequest,
 ) -> Persistence {
-    let is_last = progress == Progress::Open
+    let is_last = next == NextRequest::Lost
         || framing.persistence == Persistence::Close
         || exchange.core.connections.is_draining();
     let persistence = if is_last { Persistence::Close } else { Persistence::KeepAlive };
@@ -95,7 +104,7 @@ pub async fn answer(
     };
     let sent = send_response(&exchange, head.method(), head.version(), persistence, response).await;
     finish(&exchange, sent.status, sent.bytes, error.as_ref());
-    if progress == Progress::Open {
+    if next == NextRequest::Lost {
         drain(exchange.socket).await;
     }
     match sent.end {
@@ -146,7 +155,7 @@ async fn send_response(
     let kind = if matches!(body, Body::Xml(_)) { Some("application/xml") } else { None };
     // A 204 and a 304 have no body, so no length either (RFC 9110 8.6).
     let framing = if status == 204 || status == 304 { Length::None } else { Length::Known(length) };
-    write_head(exchange, &mut out, status, &headers, kind, framing, version, persistence);
+    write_head(exchange, &mut out, status, &headers, kind, framing, (version, persistence));
     let patience = exchange.core.patience.pace;
     let (end, bytes) = match body {
         Body::Xml(document) if method != Method::Head => {
@@ -178,8 +187,7 @@ fn write_head(
     headers: &[(std::borrow::Cow<'static, str>, String)],
     kind: Option<&str>,
     length: Length,
-    version: Version,
-    persistence: Persistence,
+    (version, persistence): (Version, Persistence),
 ) {
     let mut head = ResponseHead::begin(out, status);
     let mut add = |name: &str, value: &str| {
@@ -231,11 +239,10 @@ fn finish(exchange: &Exchange<'_>, status: u16, sent_bytes: u64, error: Option<&
     }
     let Some(log) = &core.access_log else { return };
     let target = exchange.route.map(|route| &route.target);
-    let Ok(remote) = exchange.socket.peer_address() else { return };
     log.borrow_mut().write(&Entry {
         time_unix_ms: exchange.now_unix_ns / 1_000_000,
         request_id: &exchange.request_id,
-        remote,
+        remote: exchange.remote,
         caller: exchange.caller.as_ref().map(|caller| &*caller.name),
         operation: operation.map(|operation| operation.name()),
         bucket: target.and_then(|target| target.bucket.as_ref()).map(|bucket| bucket.as_str()),
@@ -297,11 +304,11 @@ async fn send_slow(
     }
     let pace = exchange.core.patience.pace;
     let mut out = Vec::with_capacity(1024);
-    let length = match version {
-        Version::Http11 => Length::Chunked,
-        Version::Http10 => Length::UntilClose,
+    let (length, persistence) = match version {
+        Version::Http11 => (Length::Chunked, persistence),
+        Version::Http10 => (Length::UntilClose, Persistence::Close),
     };
-    write_head(exchange, &mut out, 200, &headers, Some("application/xml"), length, version, persistence);
+    write_head(exchange, &mut out, 200, &headers, Some("application/xml"), length, (version, persistence));
     write_piece(version, DECLARATION, &mut out);
     let result = loop {
         if send::all(exchange.socket, &[IoSlice::new(&out)], pace).await == send::End::Broken {

@@ -12,10 +12,10 @@ use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::file;
 use uring::net::{self, Following, Mode, Readiness, Socket};
-use uring::time::{self, Moment};
+use uring::time;
 
 use crate::fs::mount::Attributes;
-use crate::ops::receive::Pace;
+use crate::ops::pace::{Pace, Verdict, Watch};
 use crate::ops::response::FileBody;
 use crate::server::core_state::{CoreState, SCRATCH_BYTES};
 
@@ -35,41 +35,15 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// that does not would keep the block for the whole of its window, and a few hundred of them the whole arena.
 const BLOCK_HELD: Duration = Duration::from_millis(100);
 
-/// Watches that a client takes what it is sent.
-struct Watch {
-    pace: Pace,
-    since: Moment,
-    bytes: u64,
-}
-
-impl Watch {
-    fn new(pace: Pace) -> Watch {
-        Watch { pace, since: time::now(), bytes: 0 }
-    }
-
-    /// Waits for room in the socket; broken when the client is too slow or gone.
-    async fn room(&mut self, socket: &Socket) -> End {
-        loop {
-            let deadline = self.since.after(self.pace.window);
-            match time::before(deadline, net::ready(socket, Readiness::Writable)).await {
-                Some(Ok(())) => return End::Whole,
-                Some(Err(_)) => return End::Broken,
-                None => {}
-            }
-            let elapsed_ms = time::now().since(self.since).as_millis();
-            if u128::from(self.bytes) * 1000 < u128::from(self.pace.bytes_per_s_min) * elapsed_ms {
-                return End::Broken;
-            }
-            self.since = time::now();
-            self.bytes = 0;
-        }
-    }
-
-    fn moved(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-        if time::now().since(self.since) > self.pace.window && self.bytes > 0 {
-            self.since = time::now();
-            self.bytes = 0;
+/// Waits for room in the socket; broken when the client is too slow or gone.
+async fn room(watch: &mut Watch, socket: &Socket) -> End {
+    loop {
+        let began = time::now();
+        let ready = time::before(watch.deadline(began), net::ready(socket, Readiness::Writable)).await;
+        match (ready, watch.waited(began, time::now())) {
+            (Some(Ok(())), Verdict::InTime) => return End::Whole,
+            (None, Verdict::InTime) => {}
+            (Some(Err(_)), _) | (Some(Ok(())) | None, Verdict::TooSlow) => return End::Broken,
         }
     }
 }
@@ -78,7 +52,7 @@ impl Watch {
 pub async fn all(socket: &Socket, slices: &[IoSlice<'_>], pace: Pace) -> End {
     let total: usize = slices.iter().map(|slice| slice.len()).sum();
     match net::send_now(socket, slices, Following::Nothing) {
-        Ok(sent) if sent == total => return End::Whole,
+        Ok(sent) if sent == total => End::Whole,
         Ok(sent) => rest(socket, slices, sent, Following::Nothing, &mut Watch::new(pace)).await,
         Err(Errno::AGAIN) => rest(socket, slices, 0, Following::Nothing, &mut Watch::new(pace)).await,
         Err(_) => End::Broken,
@@ -103,10 +77,10 @@ async fn rest(
         while !left.is_empty() {
             match net::send_now(socket, &[IoSlice::new(left)], following) {
                 Ok(count) => {
-                    watch.moved(count);
+                    watch.moved(count as u64);
                     left = &left[count..];
                 }
-                Err(Errno::AGAIN) if watch.room(socket).await == End::Whole => {}
+                Err(Errno::AGAIN) if room(watch, socket).await == End::Whole => {}
                 Err(_) => return End::Broken,
             }
         }
@@ -117,14 +91,16 @@ async fn rest(
 /// Sends a response head and a range of a file; returns the body's bytes given to the kernel.
 pub async fn file(core: &CoreState, socket: &Socket, head: &[u8], body: FileBody, pace: Pace) -> (End, u64) {
     let is_small = body.length_bytes <= SCRATCH_BYTES as u64;
-    if is_small && body.attributes == Attributes::Local {
-        if let Some(end) = with_head(core, socket, head, &body, pace).await {
-            return end;
-        }
+    if is_small
+        && body.attributes == Attributes::Local
+        && let Some(end) = with_head(core, socket, head, &body, pace).await
+    {
+        return end;
     }
     let mut watch = Watch::new(pace);
-    if !head.is_empty()
-        && rest(socket, &[IoSlice::new(head)], 0, Following::More, &mut watch).await == End::Broken
+    // With nothing to follow, the kernel would wait in vain for more.
+    let following = if body.length_bytes > 0 { Following::More } else { Following::Nothing };
+    if !head.is_empty() && rest(socket, &[IoSlice::new(head)], 0, following, &mut watch).await == End::Broken
     {
         return (End::Broken, 0);
     }
@@ -233,10 +209,10 @@ impl Transfer<'_> {
                 Ok(count) => {
                     self.sent += count as u64;
                     left -= count as u64;
-                    self.watch.moved(count);
+                    self.watch.moved(count as u64);
                 }
                 Err(Errno::AGAIN) => {
-                    if self.watch.room(self.socket).await == End::Broken {
+                    if room(&mut self.watch, self.socket).await == End::Broken {
                         return End::Broken;
                     }
                     // Pages may have gone while the socket was full.
@@ -267,16 +243,18 @@ impl Transfer<'_> {
         while !bytes.is_empty() {
             match net::send_now(self.socket, &[IoSlice::new(bytes)], Following::Nothing) {
                 Ok(count) => {
-                    self.watch.moved(count);
+                    self.watch.moved(count as u64);
                     self.sent += count as u64;
                     bytes = &bytes[count..];
                 }
                 Err(Errno::AGAIN) => {
-                    let deadline = time::now().after(BLOCK_HELD);
-                    match time::before(deadline, net::ready(self.socket, Readiness::Writable)).await {
-                        Some(Ok(())) => {}
-                        Some(Err(_)) => return End::Broken,
-                        None => return End::Whole,
+                    let began = time::now();
+                    let deadline = began.after(BLOCK_HELD);
+                    let ready = time::before(deadline, net::ready(self.socket, Readiness::Writable)).await;
+                    match (ready, self.watch.waited(began, time::now())) {
+                        (Some(Ok(())), Verdict::InTime) => {}
+                        (None, Verdict::InTime) => return End::Whole,
+                        (Some(Err(_)), _) | (Some(Ok(())) | None, Verdict::TooSlow) => return End::Broken,
                     }
                 }
                 Err(_) => return End::Broken,
@@ -286,8 +264,8 @@ impl Transfer<'_> {
     }
 
     async fn block(&mut self) -> Option<BlockMut> {
-        // There is room in the socket before a block is taken, so a client that does not read takes none.
-        if self.watch.room(self.socket).await == End::Broken {
+        // A client that does not read must not hold a block: there is room in the socket before one is taken.
+        if room(&mut self.watch, self.socket).await == End::Broken {
             return None;
         }
         let size =
@@ -296,5 +274,65 @@ impl Transfer<'_> {
             return blocks.pop();
         }
         arena::acquire(BlockSize::Small, 1).await.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use uring::cores::{self, Settings};
+    use uring::engine;
+    use uring::fault::Plan;
+    use uring::net::{Acceptor, Listener};
+
+    /// Runs a test on a core of its own with both ends of a connection whose sending end has no room left.
+    fn with_full_socket<F: Future<Output = ()>>(test: impl FnOnce(Socket, Socket) -> F + Copy + 'static) {
+        for engine in [engine::Name::IoUring, engine::Name::Threads] {
+            if engine == engine::Name::IoUring && engine::choose(engine::Choice::IoUring).is_err() {
+                eprintln!("SKIPPED on io_uring: refused here");
+                continue;
+            }
+            let cpus =
+                uring::affinity::allowed().expect("the scheduler answers").into_iter().take(1).collect();
+            let (arena_bytes, pool_threads_max, faults) = (4 << 20, 1, Plan::default());
+            let settings = Settings { cpus, engine, arena_bytes, pool_threads_max, faults };
+            let main = async move {
+                let listener = Listener::open(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+                let address = listener.address();
+                let mut acceptor = Acceptor::new(listener).expect("a listener");
+                let client = net::connect(address).await.expect("connected");
+                let server = acceptor.accept().await.expect("accepted");
+                let bytes = vec![0; PIECE_BYTES as usize];
+                while net::send_now(&server, &[IoSlice::new(&bytes)], Following::Nothing).is_ok() {}
+                test(server, client).await;
+            };
+            cores::block_on(&settings, main).expect("a core");
+        }
+    }
+
+    const WINDOW: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn a_client_that_may_stall_leaves_the_core_to_others() {
+        with_full_socket(async |server, client| {
+            let mut watch = Watch::new(Pace { bytes_per_s_min: 0, window: WINDOW });
+            let mut room = std::pin::pin!(room(&mut watch, &server));
+            let mut others = time::sleep(10 * WINDOW);
+            assert!(matches!(time::race(&mut room, &mut others).await, time::First::Right(())));
+            client.shutdown();
+            drop(client);
+            let _ = room.await;
+        });
+    }
+
+    #[test]
+    fn a_client_that_stalls_behind_a_good_start_is_judged_by_the_next_window() {
+        with_full_socket(async |server, client| {
+            let mut watch = Watch::new(Pace { bytes_per_s_min: 1, window: WINDOW });
+            watch.moved(1 << 20);
+            assert_eq!(room(&mut watch, &server).await, End::Broken);
+            drop(client);
+        });
     }
 }

@@ -69,7 +69,8 @@ fn stale_etag_is_never_served() {
         let fixture = Fixture::start(engine);
         let put = fixture.send(Request::put("key").header("x-amz-meta-a", "b").body(b"old bytes"));
         let old = put.header("etag").expect("an ETag").to_owned();
-        let changes: [(&str, fn(&File)); 3] = [
+        type Change = fn(&File);
+        let changes: [(&str, Change); 3] = [
             ("the same size", |mut file| file.write_all(b"new").expect("written")),
             ("longer", |file| file.set_len(20).expect("resized")),
             ("touched", |file| {

@@ -267,7 +267,11 @@ fn defects_of_a_header_signature() {
 
 #[test]
 fn defects_of_a_presigned_url() {
-    check_defects(&by_query(&signer(NOW), &PUT, 60), &QUERY_DEFECTS);
+    let good = by_query(&signer(NOW), &PUT, 60);
+    check_defects(&good, &QUERY_DEFECTS);
+    let two = good.replace('?', "?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD&");
+    let two = two.replace("\r\n\r\n", "\r\nx-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD\r\n\r\n");
+    check("two payloads", &two, Code::InvalidRequest, "The X-Amz-Content-Sha256 parameter");
 }
 
 #[test]
