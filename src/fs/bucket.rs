@@ -68,6 +68,8 @@ impl Bucket {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
         let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
         let stat = stat::stat(&directory).map_err(failed)?;
+        // From here on a filesystem that hangs holds up its own buckets alone.
+        directory.belongs_to_mount(stat.mount_id);
         let mount = match tree.shared.mount(stat.mount_id) {
             Some(mount) => mount,
             None => tree
@@ -91,6 +93,7 @@ impl Bucket {
             readable(&self.directory).await?
         };
         let own = Tree::own_directory(&top).await?;
+        own.belongs_to_mount(self.stat.mount_id);
         let buckets = open_or_make(&own, c"b", 0o711).await?;
         let id = CString::new(self.id()).expect("digits hold no NUL");
         let bucket = open_or_make(&buckets, &id, 0o711).await?;

@@ -32,6 +32,8 @@ use crate::server::start::Opened;
 
 /// Threads of the blocking pool when io_uring does the rest, and when the pool does everything.
 const POOL_THREADS: [usize; 2] = [8, 32];
+/// And for each core, so that a mount's share of the pool, which its cores divide, is at least one thread a core.
+const POOL_THREADS_A_CORE: [usize; 2] = [2, 4];
 
 /// Why a server that was opened does not run.
 #[derive(Debug)]
@@ -150,7 +152,8 @@ pub fn start(
         let own = own[index].take().expect("each core starts once");
         Box::pin(core_main::run(given.clone(), own))
     };
-    let pool_threads_max = POOL_THREADS[usize::from(engine == engine::Name::Threads)];
+    let kind = usize::from(engine == engine::Name::Threads);
+    let pool_threads_max = POOL_THREADS[kind].max(POOL_THREADS_A_CORE[kind] * cpus.len());
     let arena_bytes = config.limits.arena_bytes_per_core as usize;
     let settings = Settings { cpus, engine, arena_bytes, pool_threads_max, faults };
     let running = cores::start(&settings, main).map_err(ServeError::Cores)?;

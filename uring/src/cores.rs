@@ -22,8 +22,9 @@ use crate::engine::{Engine, Name};
 use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
+use crate::lane::Lanes;
 use crate::mailbox::{self, Letter, Mailbox};
-use crate::ring::Shortage;
+use crate::ring::{self, Shortage};
 use crate::slot::Slots;
 use crate::task::{self, PanicEndsProcess, Tasks};
 use crate::time::{self, Moment, Timers};
@@ -142,6 +143,7 @@ pub(crate) struct Core {
     pub(crate) tasks: Tasks,
     pub(crate) timers: RefCell<Timers>,
     pub(crate) faults: Faults,
+    pub(crate) lanes: Lanes,
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) mailbox: Arc<Mailbox>,
@@ -293,6 +295,7 @@ fn open(
         tasks: Tasks::default(),
         timers: RefCell::default(),
         faults: Faults::new(&settings.faults),
+        lanes: Lanes::new(ring::WORKERS[0] as usize, settings.pool_threads_max, settings.cpus.len()),
         pool,
         counters,
         serial: mailbox::register(mailbox.clone()),

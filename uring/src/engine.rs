@@ -8,7 +8,9 @@ use std::fmt;
 use crate::arena::Arena;
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
+use crate::lane::{Place, Workers};
 use crate::mailbox::Mailbox;
+use crate::op::Op;
 use crate::ring::{self, Ring, Shortage};
 use crate::slot::Token;
 use crate::threads::Threads;
@@ -107,6 +109,15 @@ impl Engine {
         match self {
             Engine::Ring(ring) => ring.watch_mailbox(core),
             Engine::Threads(_) => {}
+        }
+    }
+
+    /// Where an operation counts that may hold a thread; what waits for a socket holds none.
+    pub(crate) fn place(&self, op: &Op) -> Option<Place> {
+        let lane = op.lane()?;
+        match self {
+            Engine::Ring(ring) => ring.workers(op).map(|workers| Place { lane, workers }),
+            Engine::Threads(_) => Some(Place { lane, workers: Workers::Pool }),
         }
     }
 

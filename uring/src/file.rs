@@ -18,6 +18,7 @@ use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::flight::Flight;
 use crate::identity::Identity;
+use crate::lane::Lane;
 use crate::op::{Kind, Op, attribute, content, name, pool_only};
 use crate::stat::FileKind;
 
@@ -28,6 +29,7 @@ pub struct File(Rc<Inner>);
 struct Inner {
     fd: OwnedFd,
     is_direct: Cell<bool>,
+    lane: Cell<Lane>,
 }
 
 /// How to open a file.
@@ -75,7 +77,23 @@ impl File {
     }
 
     pub(crate) fn opened(fd: OwnedFd, flags: i32) -> File {
-        File(Rc::new(Inner { fd, is_direct: Cell::new(flags & libc::O_DIRECT != 0) }))
+        let is_direct = Cell::new(flags & libc::O_DIRECT != 0);
+        File(Rc::new(Inner { fd, is_direct, lane: Cell::default() }))
+    }
+
+    /// Says on which mount the file lies: its operations, and those of files opened below it from now on, share the
+    /// threads of that mount and leave those of others alone.
+    pub fn belongs_to_mount(&self, id: u64) {
+        self.0.lane.set(Lane::of_mount(id));
+    }
+
+    pub(crate) fn lane(&self) -> Lane {
+        self.0.lane.get()
+    }
+
+    pub(crate) fn with_lane(self, lane: Lane) -> File {
+        self.0.lane.set(lane);
+        self
     }
 
     /// The descriptor's number; valid as long as a clone lives.
@@ -242,7 +260,8 @@ pub fn truncate(
 /// frees its space, which takes as long as the file is large.
 pub fn close(file: File) {
     if let Ok(inner) = Rc::try_unwrap(file.0) {
-        Flight::new(Op::Close(content::Close { fd: Some(inner.fd) }), Identity::SERVER).detach();
+        let close = content::Close { fd: Some(inner.fd), lane: inner.lane.get() };
+        Flight::new(Op::Close(close), Identity::SERVER).detach();
     }
 }
 

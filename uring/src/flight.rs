@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use crate::cores::{self, Core};
 use crate::fault::Fault;
 use crate::identity::Identity;
+use crate::lane::Entry;
 use crate::op::Op;
 use crate::slot::{Completion, Token};
 use crate::task;
@@ -34,11 +35,11 @@ impl Flight {
             let fault = core.faults.next(op.kind());
             let token = core.slots.insert(op, identity);
             match fault {
-                None => core.engine.submit(core, token),
+                None => submit(core, token),
                 Some(Fault::Fail(errno)) => complete(core, token, -errno.0),
                 Some(Fault::Shorten(bytes)) => {
                     core.slots.with_op(token, |op, _| op.shorten(bytes));
-                    core.engine.submit(core, token);
+                    submit(core, token);
                 }
                 Some(Fault::Delay(duration)) => {
                     core.faults.hold(token);
@@ -115,7 +116,7 @@ impl Held {
     fn submit(self) {
         cores::with(|core| {
             if core.faults.let_go(self.0) {
-                core.engine.submit(core, self.0);
+                submit(core, self.0);
             }
         });
     }
@@ -132,9 +133,29 @@ impl Drop for Held {
     }
 }
 
-/// Cancels an operation where it is: with the engine, or held back by a planned delay.
+/// Hands an operation to the engine, or lets it wait until its mount has a thread for it.
+fn submit(core: &Core, token: Token) {
+    if let Some(place) = core.slots.with_op(token, |op, _| core.engine.place(op)) {
+        if core.lanes.enter(place, token) == Entry::Waits {
+            return;
+        }
+        core.slots.grant(token, place);
+    }
+    core.engine.submit(core, token);
+}
+
+/// Gives the place of an operation that has ended to the next one of its lane.
+fn leave(core: &Core, token: Token) {
+    let Some(place) = core.slots.take_place(token) else { return };
+    if let Some(next) = core.lanes.leave(place) {
+        core.slots.grant(next, place);
+        core.engine.submit(core, next);
+    }
+}
+
+/// Cancels an operation where it is: with the engine, in its lane, or held back by a planned delay.
 fn cancel(core: &Core, token: Token) {
-    if core.faults.let_go(token) {
+    if core.faults.let_go(token) || core.lanes.let_go(token) {
         complete(core, token, -libc::ECANCELED);
     } else {
         core.engine.cancel(core, token);
@@ -143,6 +164,7 @@ fn cancel(core: &Core, token: Token) {
 
 /// Takes a completion in: wakes who waits, or disposes of an orphan.
 pub(crate) fn complete(core: &Core, token: Token, result: i32) {
+    leave(core, token);
     match core.slots.complete(token, result) {
         Completion::Wake(Some(waker)) => waker.wake(),
         Completion::Wake(None) | Completion::Stale => {}

@@ -13,6 +13,7 @@ pub mod identity;
 
 mod blocking;
 mod flight;
+mod lane;
 mod op;
 mod ring;
 mod slot;

@@ -14,7 +14,8 @@ use crate::arena::{Arena, Registration};
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
-use crate::op::Op;
+use crate::lane::Workers;
+use crate::op::{Kind, Op};
 use crate::slot::Token;
 use crate::time;
 
@@ -27,7 +28,7 @@ const COMPLETIONS_PER_ENTRY: u32 = 4;
 /// Kernel worker threads a core: bounded ones run file operations, unbounded ones the rest.
 ///
 /// A durable PUT has about six operations that need one; two to four threads would run PUTs one after another.
-const WORKERS: [u32; 2] = [32, 8];
+pub(crate) const WORKERS: [u32; 2] = [32, 8];
 
 /// `user_data` of the entry that watches the mailbox; no token has the top bit.
 const MAILBOX: u64 = 1 << 63;
@@ -92,6 +93,22 @@ impl Ring {
         let entry =
             opcode::PollAdd::new(types::Fd(core.mailbox.raw()), libc::POLLIN as u32).multi(true).build();
         self.push(core, entry.user_data(MAILBOX));
+    }
+
+    /// Whose thread an operation may hold.
+    pub(crate) fn workers(&self, op: &Op) -> Option<Workers> {
+        match op.kind() {
+            // Reads wait for pages and devices without a thread, and a frozen filesystem can be read.
+            Kind::Read => None,
+            Kind::ReadDirectory | Kind::Copy | Kind::SetTimes => Some(Workers::Pool),
+            Kind::Truncate if !self.has_truncate => Some(Workers::Pool),
+            Kind::Accept | Kind::Poll | Kind::Receive | Kind::Send | Kind::Connect => None,
+            Kind::Write | Kind::Sync | Kind::Allocate | Kind::Truncate | Kind::Close | Kind::Open => {
+                Some(Workers::Ring)
+            }
+            Kind::MakeDirectory | Kind::Link | Kind::Rename | Kind::Unlink => Some(Workers::Ring),
+            Kind::SetAttribute | Kind::GetAttribute | Kind::Stat => Some(Workers::Ring),
+        }
     }
 
     /// Hands a slot's operation to the kernel with the next turn, or to the pool when no opcode serves it.

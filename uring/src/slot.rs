@@ -9,6 +9,7 @@ use std::cell::{RefCell, UnsafeCell};
 use std::task::Waker;
 
 use crate::identity::Identity;
+use crate::lane::Place;
 use crate::op::Op;
 
 /// A slot's index and generation, as it travels through the kernel.
@@ -45,6 +46,8 @@ struct Slot {
     state: State,
     generation: u32,
     identity: Identity,
+    // Where the operation counts as long as an engine has it.
+    place: Option<Place>,
 }
 
 /// Slots are added in chunks so that no operation ever moves.
@@ -87,6 +90,7 @@ impl Slots {
         let slot = &mut self.slots.borrow_mut()[index as usize];
         slot.state = State::Submitted(None);
         slot.identity = identity;
+        slot.place = None;
         Token { index, generation: slot.generation }
     }
 
@@ -98,6 +102,7 @@ impl Slots {
             state: State::Free,
             generation: 1,
             identity: Identity::SERVER,
+            place: None,
         }));
         self.ops.borrow_mut().push((0..CHUNK).map(|_| UnsafeCell::new(None)).collect());
         self.free.borrow_mut().extend((first as u32..(first + CHUNK) as u32).rev());
@@ -128,6 +133,17 @@ impl Slots {
         let slots = self.slots.borrow();
         let slot = &slots[token.index as usize];
         slot.generation == token.generation && matches!(slot.state, State::Submitted(_) | State::Orphaned)
+    }
+
+    /// Notes where an operation counts that goes to its engine.
+    pub(crate) fn grant(&self, token: Token, place: Place) {
+        self.slots.borrow_mut()[token.index as usize].place = Some(place);
+    }
+
+    /// Takes back the place of an operation that has come to its end.
+    pub(crate) fn take_place(&self, token: Token) -> Option<Place> {
+        let slot = &mut self.slots.borrow_mut()[token.index as usize];
+        if slot.generation == token.generation { slot.place.take() } else { None }
     }
 
     /// Takes the result in.

@@ -11,6 +11,7 @@ use io_uring::{opcode, squeue, types};
 use crate::arena::{self, Block, BlockMut, Registration};
 use crate::errno::Errno;
 use crate::file::{File, Sync};
+use crate::lane::Lane;
 
 /// Reads into a block.
 pub(crate) struct Read {
@@ -198,6 +199,7 @@ impl Truncate {
 pub(crate) struct Close {
     // `None` once the kernel has been given the descriptor, so that it is never closed twice.
     pub(crate) fd: Option<OwnedFd>,
+    pub(crate) lane: Lane,
 }
 
 impl Close {

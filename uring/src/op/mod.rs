@@ -13,6 +13,7 @@ pub(crate) mod socket;
 use io_uring::squeue;
 
 use crate::arena::Registration;
+use crate::lane::Lane;
 
 /// What kind of operation it is, for fault plans and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +220,34 @@ impl Op {
             }
             Op::ReadDirectory(_) | Op::CopyRange(_) | Op::CloneRange(_) | Op::SetTimes(_) => Waits::Pool,
         }
+    }
+
+    /// The lane of the mount that the operation works on; none for sockets.
+    pub(crate) fn lane(&self) -> Option<Lane> {
+        let file = match self {
+            Op::Accept(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => return None,
+            Op::Close(op) => return Some(op.lane),
+            Op::Read(op) => &op.file,
+            Op::Write(op) => &op.file,
+            Op::ReadBytes(op) => &op.file,
+            Op::WriteBytes(op) => &op.file,
+            Op::Sync(op) => &op.file,
+            Op::Allocate(op) => &op.file,
+            Op::Truncate(op) => &op.file,
+            Op::Open(op) => &op.directory,
+            Op::MakeDirectory(op) => &op.directory,
+            Op::Link(op) => &op.directory,
+            Op::Rename(op) => &op.to_directory,
+            Op::Unlink(op) => &op.directory,
+            Op::SetAttribute(op) => &op.file,
+            Op::GetAttribute(op) => &op.file,
+            Op::Stat(op) => &op.file,
+            Op::ReadDirectory(op) => &op.directory,
+            Op::CopyRange(op) => &op.to,
+            Op::CloneRange(op) => &op.to,
+            Op::SetTimes(op) => &op.file,
+        };
+        Some(file.lane())
     }
 
     /// The socket whose readiness the operation waits for.

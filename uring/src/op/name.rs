@@ -48,7 +48,7 @@ impl Open {
         Errno::check(result)?;
         // SAFETY: the kernel made this descriptor for this completion, nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(result) };
-        Ok(File::opened(fd, self.opening.flags))
+        Ok(File::opened(fd, self.opening.flags).with_lane(self.directory.lane()))
     }
 }
 
