@@ -23,8 +23,9 @@ ROUNDS = 12 if LONG else 1
 PLANNED = ringway.BINARY.parent / "examples/planned_server"
 ATTRIBUTES = ["user.s3", "user.s3.meta"]
 GONE = None
-# The step that is left out of each write; on btrfs the second flush is that of the file under its temporary name.
-SYNC_OF_BYTES, SYNC_OF_NAME = "skip sync 1", "skip sync 2"
+# The step that is left out of each write: the flush of its bytes, or that of its name. On btrfs a file is flushed once
+# more under its temporary name, so there the first flush alone loses nothing when it is missing.
+SYNC_OF_BYTES, SYNC_OF_NAME, SYNC_OF_NAME_ON_BTRFS = "skip sync 1", "skip sync 2", "skip sync 3"
 
 
 class Writes:
@@ -135,7 +136,7 @@ def write_some(server, s3, writes, turn, step):
     key = f"gone-{turn}"
     writes.begin(key, GONE)
     # A delete has one flush, that of the directory.
-    plan(server, "skip sync 1" if step == SYNC_OF_NAME else None)
+    plan(server, "skip sync 1" if step not in (None, SYNC_OF_BYTES) else None)
     s3.delete_object(Bucket="cut", Key=key)
     writes.acknowledge(key)
 
@@ -160,7 +161,8 @@ def test_nothing_acknowledged_is_lost(kind, engine, memory):
 
 
 STEPS_SHORT = [("ext4", SYNC_OF_BYTES), ("xfs", SYNC_OF_NAME)]
-STEPS_ALL = [(kind, step) for kind in mounts.ON_DISK for step in [SYNC_OF_BYTES, SYNC_OF_NAME]]
+STEPS_ALL = [(kind, step) for kind in ["ext4", "xfs"] for step in [SYNC_OF_BYTES, SYNC_OF_NAME]]
+STEPS_ALL += [("btrfs", SYNC_OF_NAME_ON_BTRFS)]
 
 
 @pytest.mark.parametrize(("kind", "step"), STEPS_ALL if LONG else STEPS_SHORT)
