@@ -7,7 +7,6 @@ mod server;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 
 use server::Server;
 
