@@ -7,7 +7,6 @@ mod server;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 
 use server::Server;
 
@@ -73,18 +72,7 @@ fn a_client_that_resets_its_connection_is_in_the_access_log() {
 /// Ends a connection with RST, after which the server's kernel does not know its peer any more.
 fn reset(socket: TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let size = size_of::<libc::linger>() as libc::socklen_t;
-    // SAFETY: the option is a linger, and the descriptor is open.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            std::ptr::from_ref(&linger).cast(),
-            size,
-        )
-    };
-    assert_eq!(result, 0);
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Linger, &linger).unwrap();
 }
 
 #[test]

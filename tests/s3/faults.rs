@@ -10,7 +10,7 @@ use uring::fault::{Fault, Nth, Rule};
 
 use crate::connection::Answer;
 use crate::fixture::{Fixture, on_both_engines, settled};
-use crate::request::{Request, Signed, etag};
+use crate::request::{Request, Signed, etag, etag_of_parts};
 
 /// Two parents deep, so that directories are made and pruned.
 const KEY: &str = "one/two/object";
@@ -50,6 +50,8 @@ enum Change {
     Create,
     Overwrite,
     Delete,
+    /// The end of an upload of one part, over an object.
+    Complete,
 }
 
 struct Sweep<'a> {
@@ -75,9 +77,14 @@ impl Sweep<'_> {
         for nth in 0..OPERATIONS_MAX {
             // The zeroth is the clean run.
             let name = format!("{:?} on {:?}, {:?} at {nth}", self.change, self.engine, self.fault);
-            self.prepare(&fixture, &name);
-            let (answered, counted) = self.request(&fixture, nth);
+            let signed = self.prepare(&fixture, &name);
+            let (answered, counted) = request(&fixture, &signed, self.rule(nth));
             self.check_object(&fixture, &answered, &name);
+            if self.change == Change::Complete && self.serves(&fixture, &name) {
+                // A client asks again when it has heard nothing, or nothing good.
+                fixture.connect().exchange(&signed).expect_status(&name, 200);
+                self.check_object(&fixture, &Answered::Success, &name);
+            }
             self.check_rest(&fixture, &name, &mut baseline);
             errors += usize::from(answered != Answered::Success);
             if nth == 0 {
@@ -89,8 +96,8 @@ impl Sweep<'_> {
             if !self.serves(&fixture, &name) {
                 fixture = self.start();
                 baseline.clear();
-                self.prepare(&fixture, &name);
-                self.request(&fixture, 0);
+                let signed = self.prepare(&fixture, &name);
+                request(&fixture, &signed, self.rule(0));
                 self.check_rest(&fixture, &name, &mut baseline);
             }
         }
@@ -105,44 +112,40 @@ impl Sweep<'_> {
         fixture
     }
 
-    /// Brings the key to what it has before the change.
-    fn prepare(&self, fixture: &Fixture, name: &str) {
-        let mut connection = fixture.connect();
-        let answer = match self.change {
-            Change::Create => connection.exchange(&Request::delete(KEY).signed()),
-            Change::Overwrite | Change::Delete => connection.exchange(&self.versions[0].put()),
-        };
-        assert!(matches!(answer.status, 200 | 204), "{name}: {answer}");
-        if self.change == Change::Create {
-            // Parents that a failed request has made may be there still; the next one is to make them again.
-            let parents = ["one/two", "one"].map(|parent| fixture.path(parent));
-            parents.iter().for_each(|parent| drop(std::fs::remove_dir(parent)));
-            assert!(!parents[1].exists(), "{name}: {:?} holds something", parents[1]);
-        }
+    /// The zeroth fault is none: its rule only counts.
+    fn rule(&self, nth: u64) -> Rule {
+        let nth = Nth::Only(if nth == 0 { u64::MAX } else { nth });
+        Rule { kind: None, nth, fault: self.fault }
     }
 
-    /// Sends the request over a connection that is there before the plan, and counts its operations.
-    fn request(&self, fixture: &Fixture, nth: u64) -> (Answered, u64) {
-        let signed = match self.change {
-            Change::Create | Change::Overwrite => self.versions[1].put(),
-            Change::Delete => Request::delete(KEY).signed(),
-        };
+    /// Brings the key to what it has before the change, and returns the request that changes it.
+    fn prepare(&self, fixture: &Fixture, name: &str) -> Signed {
         let mut connection = fixture.connect();
-        connection.exchange(&Request::head("probe").signed()).expect_status("warm", 200);
-        let nth = if nth == 0 { u64::MAX } else { nth };
-        fixture.plan(vec![Rule { kind: None, nth: Nth::Only(nth), fault: self.fault }]);
-        let _ = connection.try_write(&signed.bytes());
-        let answered = match connection.try_answer_to(&signed.head) {
-            Ok(answer) if answer.status < 300 => Answered::Success,
-            Ok(answer) => {
-                assert!(answer.status >= 400 && answer.text().ends_with("</Error>"), "{answer}");
-                Answered::Error
-            }
-            Err(_) => Answered::Cut,
+        let [old, new] = self.versions;
+        let answer = match self.change {
+            Change::Create => connection.exchange(&Request::delete(KEY).signed()),
+            Change::Overwrite | Change::Delete | Change::Complete => connection.exchange(&old.put()),
         };
-        let counted = fixture.counted();
-        fixture.plan(Vec::new());
-        (answered, counted)
+        assert!(matches!(answer.status, 200 | 204), "{name}: {answer}");
+        match self.change {
+            Change::Create => {
+                // Parents that a failed request has made may be there still; the next one is to make them again.
+                let parents = ["one/two", "one"].map(|parent| fixture.path(parent));
+                parents.iter().for_each(|parent| drop(std::fs::remove_dir(parent)));
+                assert!(!parents[1].exists(), "{name}: {:?} holds something", parents[1]);
+                new.put()
+            }
+            Change::Overwrite => new.put(),
+            Change::Delete => Request::delete(KEY).signed(),
+            Change::Complete => {
+                let create = Request::of_key("POST", KEY).header("x-amz-meta-version", new.name);
+                let upload = fixture.begin_upload(create);
+                let part = fixture.send(Request::part(KEY, &upload, 1).body(&new.bytes));
+                part.expect_status(name, 200);
+                let tag = part.header("etag").expect("an ETag");
+                Request::complete(KEY, &upload, &[(1, tag)]).signed()
+            }
+        }
     }
 
     /// What the key has is what it had, or what it was to have.
@@ -154,7 +157,7 @@ impl Sweep<'_> {
         let is_missing = answer.status == 404;
         let (is_before, is_after) = match self.change {
             Change::Create => (is_missing, new.is_in(&answer)),
-            Change::Overwrite => (old.is_in(&answer), new.is_in(&answer)),
+            Change::Overwrite | Change::Complete => (old.is_in(&answer), new.is_in(&answer)),
             Change::Delete => (old.is_in(&answer), is_missing),
         };
         let is_right = match answered {
@@ -168,7 +171,7 @@ impl Sweep<'_> {
     /// A short count is no error, but for the note of a temporary name: that is two kilobytes on a full disk.
     fn check_errors(&self, errors: usize) {
         let errors_max = match (self.fault, self.change) {
-            (Fault::Shorten(_), Change::Overwrite) => 1,
+            (Fault::Shorten(_), Change::Overwrite | Change::Complete) => 1,
             (Fault::Shorten(_), Change::Create | Change::Delete) => 0,
             _ => usize::MAX,
         };
@@ -200,8 +203,30 @@ impl Sweep<'_> {
     }
 }
 
+/// Sends a request over a connection that is there before the plan, and counts its operations.
+fn request(fixture: &Fixture, signed: &Signed, rule: Rule) -> (Answered, u64) {
+    let mut connection = fixture.connect();
+    connection.exchange(&Request::head("probe").signed()).expect_status("warm", 200);
+    fixture.plan(vec![rule]);
+    let _ = connection.try_write(&signed.bytes());
+    let answered = match connection.try_answer_to(&signed.head) {
+        Ok(answer) if answer.status < 300 => Answered::Success,
+        Ok(answer) => {
+            assert!(answer.status >= 400 && answer.text().ends_with("</Error>"), "{answer}");
+            Answered::Error
+        }
+        Err(_) => Answered::Cut,
+    };
+    let counted = fixture.counted();
+    fixture.plan(Vec::new());
+    (answered, counted)
+}
+
 fn check(change: Change) {
-    let versions = [Version::new("old", OLD_BYTES, 3), Version::new("new", NEW_BYTES, 5)];
+    let mut versions = [Version::new("old", OLD_BYTES, 3), Version::new("new", NEW_BYTES, 5)];
+    if change == Change::Complete {
+        versions[1].etag = etag_of_parts(&[&versions[1].bytes]);
+    }
     on_both_engines(|engine| {
         for fault in [Fault::Fail(Errno::IO), Fault::Fail(Errno::NOSPC), Fault::Shorten(1_000)] {
             Sweep { engine, change, fault, versions: &versions }.run();
@@ -222,4 +247,9 @@ fn every_operation_of_an_overwrite_fails_in_turn() {
 #[test]
 fn every_operation_of_a_delete_fails_in_turn() {
     check(Change::Delete);
+}
+
+#[test]
+fn every_operation_of_a_complete_fails_in_turn() {
+    check(Change::Complete);
 }

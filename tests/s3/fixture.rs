@@ -130,6 +130,13 @@ impl Fixture {
         answer
     }
 
+    /// Begins an upload and returns its id.
+    pub fn begin_upload(&self, create: Request) -> String {
+        let answer = self.send(create.query("uploads", ""));
+        let id = answer.text().split_once("<UploadId>").and_then(|(_, rest)| rest.split_once("</UploadId>"));
+        id.unwrap_or_else(|| panic!("no upload: {answer}")).0.to_owned()
+    }
+
     /// Runs `act` on the core and returns what it says.
     pub fn on_core<T: Send + 'static>(&self, act: impl FnOnce() -> T + Send + 'static) -> T {
         let (say, said) = mpsc::channel();

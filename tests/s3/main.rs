@@ -13,6 +13,7 @@ mod hostile_bodies;
 mod hostile_keys;
 mod hostile_requests;
 mod hostile_trees;
+mod hostile_uploads;
 mod posix;
 mod request;
 mod transcript;

@@ -120,6 +120,24 @@ impl Request {
         Request::of_key("DELETE", key)
     }
 
+    /// A part of an upload.
+    pub fn part(key: &str, upload: &str, number: u32) -> Request {
+        Request::put(key).query("partNumber", &number.to_string()).query("uploadId", upload)
+    }
+
+    /// The end of an upload, with the numbers and tags of its parts.
+    pub fn complete(key: &str, upload: &str, parts: &[(u32, &str)]) -> Request {
+        let parts = parts.iter().map(|(number, tag)| {
+            format!(
+                "<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>",
+                tag.replace('"', "&quot;")
+            )
+        });
+        let document = parts.collect::<String>();
+        let document = format!("<CompleteMultipartUpload>{document}</CompleteMultipartUpload>");
+        Request::of_key("POST", key).query("uploadId", upload).body(document.as_bytes())
+    }
+
     /// A request for the bucket itself.
     pub fn of_bucket(method: &'static str) -> Request {
         Request::new(method, &format!("/{BUCKET}"))
@@ -311,6 +329,12 @@ pub fn crc32(bytes: &[u8]) -> String {
 /// The value of Content-MD5.
 pub fn content_md5(bytes: &[u8]) -> String {
     base64::encode(&md5::Md5::digest(bytes))
+}
+
+/// The ETag of an object that was uploaded in parts, quoted.
+pub fn etag_of_parts(parts: &[&[u8]]) -> String {
+    let digests: Vec<u8> = parts.iter().flat_map(|part| md5::Md5::digest(part).to_vec()).collect();
+    format!("{}-{}\"", etag(&digests).trim_end_matches('"'), parts.len())
 }
 
 /// The ETag of bytes that were put in one piece, quoted.

@@ -1,6 +1,6 @@
 //! Steps about the service, buckets and listings, and about what is refused before any operation.
 //!
-//! The bucket holds `posix.txt`, which was made by hand, and a link to it.
+//! The bucket holds `posix.txt`, which was made by hand, and a link to it; another bucket, `full`, holds one object.
 //! Source: ListBuckets, CreateBucket, HeadBucket, GetBucketLocation, ListObjects, ListObjectsV2, DeleteBucket.
 
 use super::{Step, raw, step};
@@ -27,7 +27,7 @@ fn buckets() -> Vec<Step> {
         step("CreateBucket under a bad name", Request::new("PUT", "/Bad_Name")),
         step("DeleteBucket", Request::new("DELETE", "/second")),
         step("DeleteBucket of none", Request::new("DELETE", "/second")),
-        step("DeleteBucket that is not empty", Request::of_bucket("DELETE")),
+        step("DeleteBucket that is not empty", Request::new("DELETE", "/full")),
     ]
 }
 

@@ -94,7 +94,7 @@ fn uploads_survive_a_restart() {
             server.upload(&id).await.numbers().await.unwrap().iter().map(|number| number.value()).collect();
         assert_eq!(numbers, [1, 2, 3]);
         // The server that wrote in place is gone, so its file is the object; what came later is copied into it.
-        assert_eq!(server.complete_copying(&id, &[one, two, three]).await, 9);
+        server.check_copied(&id, &[one, two, three], 9).await;
         assert_eq!(inode(&server.object()), file);
         server.check_object(&[&bodies[0], &bodies[1], &bodies[2]]).await;
     });
@@ -108,7 +108,7 @@ fn another_server_that_lives_keeps_its_file() {
         let body = body(1, PART);
         let one = server.put(&id, 1, &body).await.unwrap();
         let file = inode(&server.in_place(&id, 1));
-        assert_eq!(other.complete_copying(&id, &[one]).await, PART as u64);
+        other.check_copied(&id, &[one], PART).await;
         assert_ne!(inode(&server.object()), file);
         other.check_object(&[&body]).await;
     });
@@ -153,7 +153,7 @@ fn wrong_lists_are_refused_and_the_upload_lives() {
         assert_eq!(server.plan(&id, &said).await.err().map(|error| error.code()), Some(Code::BadDigest));
         assert_eq!(server.names(), [""; 0]);
         // A list that leaves parts out makes a new file: those parts may be wanted yet.
-        assert_eq!(server.complete_copying(&id, &[one, three]).await, PART as u64 + 100);
+        server.check_copied(&id, &[one, three], PART + 100).await;
         server.check_object(&[&bodies[0], &bodies[2]]).await;
     });
 }

@@ -30,6 +30,7 @@ use crate::digest::stream::{Kind, Stream, Wanted};
 use crate::fs::bucket::Bucket;
 use crate::fs::commit::Target;
 use crate::fs::inflight::{self, Instance};
+use crate::fs::mount::Filesystem;
 use crate::fs::path;
 use crate::fs::reader;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
@@ -170,14 +171,19 @@ impl Server {
         }
     }
 
-    /// Completes, and says how many bytes were copied for it.
-    async fn complete_copying(&self, id: &UploadId, parts: &[CompletedPart]) -> u64 {
+    /// Completes; want: how many bytes are copied for it, where the filesystem cannot share them.
+    async fn check_copied(&self, id: &UploadId, parts: &[CompletedPart], want: usize) {
         match self.plan(id, &listed(parts)).await.expect("the list is right") {
             Planned::Done(_) => panic!("nothing was completed before"),
             Planned::Ready(plan) => {
-                let copied = plan.copied_bytes();
+                let (copied, filesystem) = (plan.copied_bytes(), self.bucket().await.mount.filesystem);
+                match filesystem {
+                    Filesystem::Xfs | Filesystem::Btrfs => assert!(copied <= want as u64, "{copied}"),
+                    Filesystem::Ext4 | Filesystem::Tmpfs | Filesystem::Overlay | Filesystem::Other(_) => {
+                        assert_eq!(copied, want as u64);
+                    }
+                }
                 plan.run(time::unix_ns()).await.expect("it completes");
-                copied
             }
         }
     }
