@@ -27,8 +27,13 @@ use crate::s3::error::{Code, S3Error};
 
 /// Bodies from this size on are written past the page cache into reserved space.
 pub const DIRECT_BYTES_MIN: u64 = 1 << 20;
-/// Space is reserved this far ahead of the bytes received: an announced length is a claim.
+/// Space is reserved at most this far ahead of the bytes received: an announced length is a claim.
 pub const RESERVE_STEP_BYTES: u64 = 64 << 20;
+/// The first reservation of a body, before it has shown that more follows.
+const RESERVE_FIRST_BYTES: u64 = 1 << 20;
+/// A later one is at most this many times what has arrived: five hundred clients that announce much and then say nothing
+/// would hold 32 GiB in whole steps. By this factor 64 MiB take four reservations.
+const RESERVE_RATIO: u64 = 4;
 /// Free space that a reservation leaves to others, so that one upload cannot fill a disk it never writes to.
 const RESERVE_KEEP_BYTES: u64 = 16 << 20;
 /// Writes under way at once for one body; with two the disk and the socket never wait for each other.
@@ -206,6 +211,8 @@ pub struct Writer<'a> {
     unfinished: Option<&'a Unfinished>,
     // Where the body ends, as far as it was announced.
     announced_end: Option<u64>,
+    // Where the first block went.
+    start: u64,
     // Where the next block goes.
     offset: u64,
     reserved_to: u64,
@@ -239,6 +246,7 @@ impl<'a> Writer<'a> {
             announced_end: announced_bytes
                 .filter(|announced| *announced >= DIRECT_BYTES_MIN)
                 .map(|announced| offset.saturating_add(announced)),
+            start: offset,
             offset,
             reserved_to: offset,
             under_way: VecDeque::with_capacity(DEPTH),
@@ -332,7 +340,9 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let wanted = announced_end.saturating_sub(self.reserved_to).next_multiple_of(ALIGNMENT as u64);
-        let step = wanted.clamp(length, RESERVE_STEP_BYTES.max(length));
+        let arrived = self.offset - self.start;
+        let ahead = arrived.saturating_mul(RESERVE_RATIO).clamp(RESERVE_FIRST_BYTES, RESERVE_STEP_BYTES);
+        let step = wanted.clamp(length, ahead.max(length));
         let failed = |errno| s3_error(Doing::Write, errno);
         let space = stat::space(self.file).map_err(failed)?;
         if space.available_bytes < step.saturating_add(RESERVE_KEEP_BYTES) && space.available_bytes < wanted {
