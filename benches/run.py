@@ -12,7 +12,7 @@ As root the run has a network namespace of its own with reno on loopback: BBR's 
 account at random and moved the bare loop between 0.34 and 0.60 CPU-s/GiB, reno between 0.15 and 0.22.
 
 Example: benches/run.py put:64MiB:16:32 get:64MiB:1:64 get:4KiB:16:50000 --root /data/bench --json out.json
-         benches/run.py put:64MiB:16:32 --contender 'ringway=ringway serve {root} --listen 127.0.0.1:0 --cores 1 ...'
+         benches/run.py put:4KiB:16:20000 --contender 'other=other-server --root {root} --port {port}'
 """
 
 import argparse
@@ -48,12 +48,35 @@ BUILT_IN = {
     "nginx": ("put get head", "nginx -p {run} -c {run}/nginx.conf -e {run}/nginx-error.log"),
     "nginx-cached": ("get head", "nginx -p {run} -c {run}/nginx.conf -e {run}/nginx-error.log"),
 }
-# Durable servers are compared with each other, by name.
-USUAL = ",".join(name for name in BUILT_IN if name != "bare-put-full")
-LOAD = (
-    "{bin}/load {verb} --server {server} --size {size} --connections {connections} --count {count}"
-    " --keys {keys} --prefix /{bucket}/o --core {client_core}"
+# Ringway: one core, nothing logged, nothing flushed. What the others do not do either is off unless the name says so:
+# `md5` digests the body for the ETag, `signed` verifies its SHA-256, `trailer` takes it as aws-chunked with CRC64NVME.
+SERVE = (
+    "{ringway} serve {root} --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --cores {server_core}-{server_core}"
+    " --durability none --access-log off --state-dir {run}/state --etag "
 )
+BUILT_IN |= {
+    "ringway": ("put get head", SERVE + "opaque"),
+    "ringway-threads": ("put get head", SERVE + "opaque --engine threads"),
+    "ringway-md5": ("put", SERVE + "md5"),
+    "ringway-signed": ("put get head", SERVE + "opaque"),
+    "ringway-trailer": ("put", SERVE + "opaque"),
+    "ringway-threads-signed": ("put get head", SERVE + "opaque --engine threads"),
+    "ringway-threads-trailer": ("put", SERVE + "opaque --engine threads"),
+}
+# Durable servers are compared with each other, by name.
+USUAL = "bare-put,bare-sendfile,tokio-uring,hyper-tokio,nginx,ringway,ringway-threads"
+# One client for all: the servers that know no signatures pass over the header.
+LOAD = (
+    "{ringway} bench {bench_verb} http://{server} --size {size} --connections {connections} --count {count} --keys {keys}"
+    " --bucket {bucket} --prefix o --no-prepare --json --cores {client_core}-{client_core} {signing}"
+)
+SIGNING = {"signed": "--signing header", "trailer": "--signing trailer --checksum crc64nvme"}
+CREDENTIALS = {
+    "RINGWAY_ROOT_ACCESS_KEY": "AKIABENCHBENCHBENCH0",
+    "RINGWAY_ROOT_SECRET_KEY": "a-secret-for-benchmarks-only-0000000000",
+    "AWS_ACCESS_KEY_ID": "AKIABENCHBENCHBENCH0",
+    "AWS_SECRET_ACCESS_KEY": "a-secret-for-benchmarks-only-0000000000",
+}
 
 
 class Work:
@@ -170,6 +193,8 @@ def empty(directory):
 def turn(contender, work, options, directory):
     """One contender does the work once."""
     words = dict(vars(options), **vars(work), server=contender.server, bucket=BUCKET)
+    words["bench_verb"] = "stat" if work.verb == "head" else work.verb
+    words["signing"] = SIGNING.get(contender.name.rsplit("-", 1)[-1], "--signing unsigned")
     busy, cpu = busy_s(), contender.cpu_s()
     load = subprocess.run(
         shlex.split(options.load.format(**words)),
@@ -187,6 +212,9 @@ def turn(contender, work, options, directory):
         verify(directory, work, contender.name)
         empty(directory)
         subprocess.run(["sync", "-f", directory], check=True)
+    if "client_cpu" in said:
+        said |= {"client_cpu_s": said["client_cpu"]["seconds"], "p50_us": said["latency_us"]["p50"],
+                 "p99_us": said["latency_us"]["p99"]}
     return dict(said, server_cpu_s=cpu, elsewhere_cpu_s=busy - cpu - said["client_cpu_s"])
 
 
@@ -242,12 +270,12 @@ def summarise(work, turns, baseline):
 
 def show(work, rows, baseline, rounds):
     print(f"\n{work.text}  against {baseline}, server CPU, medians of {rounds} rounds, cache hot")
-    print(f"{'contender':<16}{'ratio':>7}{'min..max':>14}{'CPU s/GiB':>11}{'us/request':>12}"
+    print(f"{'contender':<24}{'ratio':>7}{'min..max':>14}{'CPU s/GiB':>11}{'us/request':>12}"
           f"{'requests/s':>12}{'MiB/s':>8}{'p99 us':>9}{'server':>8}{'client':>8}")
     for row in rows:
         spread = f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}"
         gib = f"{row['cpu_s_per_gib']:.3f}" if row["cpu_s_per_gib"] is not None and work.size >= 1 << 20 else "-"
-        print(f"{row['contender']:<16}{row['ratio']:>7.2f}{spread:>14}{gib:>11}{row['cpu_us_per_request']:>12.1f}"
+        print(f"{row['contender']:<24}{row['ratio']:>7.2f}{spread:>14}{gib:>11}{row['cpu_us_per_request']:>12.1f}"
               f"{row['requests_per_s']:>12.0f}{row['mib_per_s']:>8.0f}{row['p99_us']:>9.0f}"
               f"{row['server_busy']:>8.0%}{row['client_busy']:>8.0%}", flush=True)
 
@@ -265,6 +293,7 @@ def parse():
     parser.add_argument("work", nargs="+", type=Work, help="VERB:SIZE:CONNECTIONS:COUNT, as put:64MiB:16:32")
     parser.add_argument("--root", default=".", help="directory on the filesystem to measure, for scratch")
     parser.add_argument("--bin", default=HERE / "baselines/target/release", help="where the baselines were built")
+    parser.add_argument("--ringway", default=HERE.parent / "target/release/ringway", help="the binary of Ringway")
     parser.add_argument("--built-in", default=USUAL, help="which of these run, by name; empty for none")
     parser.add_argument("--contender", action="append", default=[], metavar="NAME=COMMAND",
                         help="another server; {root} {server_core} {port} {run} are filled in;"
@@ -283,6 +312,7 @@ def parse():
 
 def main():
     options = parse()
+    os.environ.update(CREDENTIALS)
     if options.net == "own" and not options.attach and INSIDE not in os.environ:
         enter_own_network()
     chosen = [name for name in options.built_in.split(",") if name]
