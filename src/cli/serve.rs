@@ -123,7 +123,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     connections_max: Option<u32>,
 
-    /// A request head that is not whole by then closes its connection [default: 30s]
+    /// A request head that is not whole by then closes its connection [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_time_ms, help_heading = "Limits")]
     header_timeout: Option<u64>,
 
