@@ -9,7 +9,7 @@
 use uring::arena::{self, ALIGNMENT, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::net::{self, Fill, Following, Readiness, Socket};
-use uring::time;
+use uring::time::{self, Moment};
 
 use crate::auth::authenticate::{Authenticated, PayloadAuth};
 use crate::auth::chunk::{ChunkSigner, TrailerRule};
@@ -19,6 +19,7 @@ use crate::http::chunked::ChunkedDecoder;
 use crate::http::framing::{BodyLength, Expectation};
 use crate::http::head::RequestHead;
 use crate::http::response::CONTINUE;
+use crate::ops::flow::{Flow, held_at_most};
 use crate::ops::pace::{Pace, Verdict, Watch};
 use crate::s3::aws_chunked::decoder::{Decoder, Mark};
 use crate::s3::aws_chunked::trailer::Trailer;
@@ -41,6 +42,7 @@ pub struct Incoming<'a> {
     // What the signature says of the body; taken by whoever reads it.
     auth: PayloadAuth,
     watch: Watch,
+    flow: Flow,
     // More came behind the body than is kept.
     has_lost_next: bool,
     /// Bytes taken from the wire so far, framing included.
@@ -56,6 +58,16 @@ enum Wire {
     Remaining(u64),
     Chunked(ChunkedDecoder),
 }
+
+/// Whether something arrived in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrival {
+    There,
+    Late,
+}
+
+/// For waits that hold nothing: the client's pace ends them.
+const NEVER: Moment = Moment(u64::MAX);
 
 /// Whether the end of a body has been seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +110,7 @@ impl<'a> Incoming<'a> {
             expectation,
             auth,
             watch: Watch::new(pace),
+            flow: Flow::default(),
             has_lost_next: false,
             wire_bytes: 0,
         }
@@ -120,26 +133,29 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Waits until there is something to take, before memory is set aside for it.
-    async fn wait(&mut self) -> Result<(), S3Error> {
-        if self.progress() == Progress::Ended || !self.leftover.is_empty() {
-            return Ok(());
+    /// Waits until there is something to take, before memory is set aside for it, or until `until`.
+    async fn wait(&mut self, until: Moment) -> Result<Arrival, S3Error> {
+        if self.progress() == Progress::Ended {
+            return Ok(Arrival::There);
         }
         self.send_continue().await?;
         if !self.leftover.is_empty() {
-            return Ok(());
+            return Ok(Arrival::There);
         }
-        self.ready(Readiness::Readable).await
+        self.ready(Readiness::Readable, until).await
     }
 
-    /// Waits for the client, within its pace.
-    async fn ready(&mut self, readiness: Readiness) -> Result<(), S3Error> {
+    /// Waits for the client, within its pace, at most until `until`.
+    async fn ready(&mut self, readiness: Readiness, until: Moment) -> Result<Arrival, S3Error> {
         loop {
             let began = time::now();
-            let ready = time::before(self.watch.deadline(began), net::ready(self.socket, readiness)).await;
-            match (ready, self.watch.waited(began, time::now())) {
-                (Some(Ok(())), Verdict::InTime) => return Ok(()),
+            let deadline = self.watch.deadline(began).min(until);
+            let ready = time::before(deadline, net::ready(self.socket, readiness)).await;
+            let now = time::now();
+            match (ready, self.watch.waited(began, now)) {
+                (Some(Ok(())), Verdict::InTime) => return Ok(Arrival::There),
                 (Some(Err(_)), _) => return Err(incomplete()),
+                (None, Verdict::InTime) if now >= until => return Ok(Arrival::Late),
                 (None, Verdict::InTime) => {}
                 (Some(Ok(())) | None, Verdict::TooSlow) => return Err(too_slow()),
             }
@@ -156,14 +172,16 @@ impl<'a> Incoming<'a> {
         while !rest.is_empty() {
             match net::send_now(self.socket, &[std::io::IoSlice::new(rest)], Following::Nothing) {
                 Ok(sent) => rest = rest.get(sent..).unwrap_or_default(),
-                Err(Errno::AGAIN) => self.ready(Readiness::Writable).await?,
+                Err(Errno::AGAIN) => {
+                    self.ready(Readiness::Writable, NEVER).await?;
+                }
                 Err(_) => return Err(incomplete()),
             }
         }
         Ok(())
     }
 
-    /// Receives into `block[filled..]` and takes the HTTP framing off.
+    /// Receives into `block[filled..]` and takes the HTTP framing off; at `until` with what has arrived by then.
     ///
     /// Shape: the new end of what is filled. Errors: IncompleteBody, RequestTimeout, InvalidRequest for broken framing.
     async fn fill(
@@ -171,12 +189,10 @@ impl<'a> Incoming<'a> {
         block: BlockMut,
         filled: usize,
         fill: Fill,
+        until: Moment,
     ) -> (Result<usize, S3Error>, BlockMut) {
         if self.progress() == Progress::Ended {
             return (Ok(filled), block);
-        }
-        if let Err(error) = self.send_continue().await {
-            return (Err(error), block);
         }
         let mut block = block;
         let room = match &self.framing {
@@ -192,9 +208,10 @@ impl<'a> Incoming<'a> {
             taken
         } else {
             let began = time::now();
-            // Only a body whose end is known may wait for a full block.
-            let fill = if matches!(self.framing, Wire::Remaining(_)) { fill } else { Fill::Some };
-            let deadline = self.watch.deadline(began);
+            // Only a body that flows and whose end is known may wait for a full block.
+            let may_wait = matches!(self.framing, Wire::Remaining(_)) && !self.flow.is_slow();
+            let fill = if may_wait { fill } else { Fill::Some };
+            let deadline = self.watch.deadline(began).min(until);
             let (result, back) =
                 net::receive(self.socket, block, filled..filled + room, fill, deadline).await;
             block = back;
@@ -204,14 +221,26 @@ impl<'a> Incoming<'a> {
                 Err(Errno::TIMEDOUT) => 0,
                 Err(_) => return (Err(incomplete()), block),
             };
+            let now = time::now();
             self.watch.moved(received as u64);
-            if self.watch.waited(began, time::now()) == Verdict::TooSlow {
+            if self.watch.waited(began, now) == Verdict::TooSlow {
                 return (Err(too_slow()), block);
+            }
+            self.flow.moved(received as u64, now);
+            if received < room && now >= until {
+                self.flow.fell_behind(now);
             }
             received
         };
         self.wire_bytes += received as u64;
         (self.unframe(&mut block, filled, received), block)
+    }
+
+    /// Takes what has arrived into a block that is to be given back before the next wait.
+    async fn take_some(&mut self) -> (Result<usize, S3Error>, BlockMut) {
+        let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        let until = time::now().after(held_at_most(BlockSize::Small));
+        self.fill(block, 0, Fill::Some, until).await
     }
 
     /// Takes HTTP framing off what was received at `filled`.
@@ -365,8 +394,9 @@ pub async fn receive_into(
     // it waits for another.
     let mut carried = Vec::new();
     loop {
-        incoming.wait().await?;
-        let mut block = blocks.next(&mut writer, inspection.bytes).await?;
+        blocks.wait(incoming, &mut writer).await?;
+        let is_proven = inspection.bytes >= PROVEN_BYTES && !incoming.flow.is_slow();
+        let mut block = blocks.next(&mut writer, is_proven).await?;
         block[..carried.len()].copy_from_slice(&carried);
         let (block, filled, progress) = fill_block(incoming, &mut inspection, block, carried.len()).await?;
         let whole = match progress {
@@ -374,7 +404,11 @@ pub async fn receive_into(
             Progress::Ended => filled,
         };
         carried.clear();
-        carried.extend_from_slice(&block[whole..filled]);
+        if whole < filled {
+            // All that a slow body holds while it waits, and never more than this.
+            carried.reserve_exact(ALIGNMENT);
+            carried.extend_from_slice(&block[whole..filled]);
+        }
         if whole > 0 {
             writer.write(block.freeze(), whole).await?;
         }
@@ -389,7 +423,7 @@ pub async fn receive_into(
     Ok(received)
 }
 
-/// Fills a block until it is nearly full or the body ends.
+/// Fills a block until it is nearly full, the body ends, or the client has kept it waiting for too long.
 ///
 /// Shape: the block, how much of it is decoded body, and whether that is the end; what lies behind the end up to the next
 /// multiple of 4096 is zero then.
@@ -401,8 +435,9 @@ async fn fill_block(
 ) -> Result<(BlockMut, usize, Progress), S3Error> {
     // With framing in the body a full block would need ever smaller receives: what is left below this waits.
     let enough = if inspection.decoder.is_some() { block.len() - ALIGNMENT } else { block.len() };
+    let until = time::now().after(held_at_most(block.size()));
     loop {
-        let (end, back) = incoming.fill(block, filled, Fill::All).await;
+        let (end, back) = incoming.fill(block, filled, Fill::All, until).await;
         block = back;
         filled += inspection.take(&mut block[filled..end?])?;
         if incoming.progress() == Progress::Ended {
@@ -410,7 +445,7 @@ async fn fill_block(
             block[filled..padded].fill(0);
             return Ok((block, filled, Progress::Ended));
         }
-        if filled >= enough {
+        if filled >= enough || incoming.flow.is_slow() {
             return Ok((block, filled, Progress::Open));
         }
     }
@@ -421,14 +456,35 @@ async fn fill_block(
 struct Blocks {
     spare: Vec<BlockMut>,
     has_large: bool,
+    // Whether some are here or with the writer.
+    has_some: bool,
 }
 
 impl Blocks {
+    /// Waits for the client, and holds nothing meanwhile but for a moment.
+    async fn wait(&mut self, incoming: &mut Incoming<'_>, writer: &mut Writer<'_>) -> Result<(), S3Error> {
+        if self.has_some && !incoming.flow.is_slow() {
+            let size = if self.has_large { BlockSize::Large } else { BlockSize::Small };
+            let until = time::now().after(held_at_most(size));
+            if incoming.wait(until).await? == Arrival::There {
+                return Ok(());
+            }
+            incoming.flow.fell_behind(until);
+        }
+        if self.has_some {
+            while writer.settle_one().await? {}
+            while writer.take_returned().is_some() {}
+            *self = Blocks::default();
+        }
+        incoming.wait(NEVER).await.map(|_| ())
+    }
+
     /// The next block to fill: small ones one at a time until the body has proved itself, then a set of large ones if the
     /// arena has them.
-    async fn next(&mut self, writer: &mut Writer<'_>, bytes: u64) -> Result<BlockMut, S3Error> {
+    async fn next(&mut self, writer: &mut Writer<'_>, is_proven: bool) -> Result<BlockMut, S3Error> {
+        self.has_some = true;
         if !self.has_large
-            && bytes >= PROVEN_BYTES
+            && is_proven
             && let Some(large) = arena::try_acquire(BlockSize::Large, LARGE_BLOCKS)
         {
             while writer.settle_one().await? {}
@@ -467,9 +523,8 @@ pub async fn receive_document(
     let mut inspection = Inspection::new(payload, incoming, Wanted::NONE);
     let mut document = Vec::new();
     while incoming.progress() == Progress::Open {
-        incoming.wait().await?;
-        let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
-        let (end, mut block) = incoming.fill(block, 0, Fill::Some).await;
+        incoming.wait(NEVER).await?;
+        let (end, mut block) = incoming.take_some().await;
         let decoded = inspection.take(&mut block[..end?])?;
         if document.len() + decoded > bytes_max {
             return Err(too_long());
@@ -489,9 +544,8 @@ pub async fn receive_empty(
 ) -> Result<Option<Received>, S3Error> {
     let mut inspection = Inspection::new(payload, incoming, Wanted::NONE.with(Kind::Md5));
     while incoming.progress() == Progress::Open {
-        incoming.wait().await?;
-        let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
-        let (end, mut block) = incoming.fill(block, 0, Fill::Some).await;
+        incoming.wait(NEVER).await?;
+        let (end, mut block) = incoming.take_some().await;
         inspection.take(&mut block[..end?])?;
         if inspection.bytes > 0 {
             return Ok(None);
