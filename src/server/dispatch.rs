@@ -38,7 +38,8 @@ pub async fn run(
         Operation::HeadBucket => ops::head_bucket::head_bucket(call).await,
         Operation::DeleteBucket => ops::delete_bucket::delete_bucket(call).await,
         Operation::GetBucketLocation => ops::get_bucket_location::get_bucket_location(call).await,
-        Operation::PutObject => ops::put_object::put_object(call, framing.body, incoming).await,
+        // Boxed, so that only those who upload carry the room of it.
+        Operation::PutObject => Box::pin(ops::put_object::put_object(call, framing.body, incoming)).await,
         Operation::GetObject => ops::get_object::get_object(call).await,
         Operation::HeadObject => ops::get_object::head_object(call).await,
         Operation::DeleteObjects => {
@@ -49,7 +50,7 @@ pub async fn run(
         Operation::ListObjectsV2 => ops::list_objects_v2::list_objects_v2(call).await,
         Operation::DeleteObject => ops::delete_object::delete_object(call).await,
         Operation::CreateMultipartUpload => ops::create_multipart_upload::create_multipart_upload(call).await,
-        Operation::UploadPart => ops::upload_part::upload_part(call, framing.body, incoming).await,
+        Operation::UploadPart => Box::pin(ops::upload_part::upload_part(call, framing.body, incoming)).await,
         Operation::CompleteMultipartUpload => {
             let document = document(incoming, Purpose::Completion, COMPLETE_BYTES_MAX).await?;
             ops::complete_multipart_upload::complete_multipart_upload(call, &document).await

@@ -82,7 +82,7 @@ pub async fn refuse(exchange: Exchange<'_>, head: Option<&RequestHead>, error: S
     let response = rendered(&exchange, resource, &error);
     let sent = send_response(&exchange, method, Version::Http11, Persistence::Close, response).await;
     finish(&exchange, sent.status, sent.bytes, Some(&error));
-    drain(exchange.socket).await;
+    drain(exchange.core, exchange.socket).await;
     Persistence::Close
 }
 
@@ -105,7 +105,7 @@ pub async fn answer(
     let sent = send_response(&exchange, head.method(), head.version(), persistence, response).await;
     finish(&exchange, sent.status, sent.bytes, error.as_ref());
     if next == NextRequest::Lost {
-        drain(exchange.socket).await;
+        drain(exchange.core, exchange.socket).await;
     }
     match sent.end {
         send::End::Whole => persistence,
@@ -258,13 +258,14 @@ fn finish(exchange: &Exchange<'_>, status: u16, sent_bytes: u64, error: Option<&
 
 /// Closes the sending side and takes what the client still sends, so that its kernel delivers the answer before it sees
 /// the connection end.
-async fn drain(socket: &Socket) {
+async fn drain(core: &CoreState, socket: &Socket) {
     socket.shutdown_sending();
     let deadline = time::now().after(DRAIN_TIME);
     let mut left = DRAIN_BYTES_MAX;
-    let mut bytes = [0; 4096];
     loop {
-        match net::receive_now(socket, &mut bytes) {
+        // The core's buffer: one of its own would make the future of every request as much larger.
+        let received = net::receive_now(socket, &mut core.scratch.borrow_mut());
+        match received {
             Ok(0) => return,
             Ok(count) if count >= left => return,
             Ok(count) => left -= count,
