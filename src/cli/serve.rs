@@ -123,7 +123,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     connections_max: Option<u32>,
 
-    /// A request head that is not whole by then closes its connection [default: 30s]
+    /// A request head that is not whole by then closes its connection [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_time_ms, help_heading = "Limits")]
     header_timeout: Option<u64>,
 
@@ -213,7 +213,14 @@ pub fn given_root_key(environment: Environment<'_>) -> Result<GivenRootKey, Fail
 /// Errors: Failed when it does not start, or when what ran was cut or broke.
 pub fn run(opened: Opened) -> Result<(), Failure> {
     raise_descriptor_limit();
-    let (sink, writer) = log_writer::start(Box::new(std::io::stderr())).map_err(Failure::failed)?;
+    // The first thread of all: what refuses it would refuse the cores too.
+    let started = log_writer::start(Box::new(std::io::stderr()));
+    let (sink, writer) = started.map_err(|error| {
+        Failure::failed(format!(
+            "no thread can be started ({error}): a limit on processes is reached, or a container's seccomp profile \
+             forbids clone3; raise the limit, or use a newer container runtime"
+        ))
+    })?;
     let config = &opened.config;
     log::start(&config.log_filter, config.log_format, sink.clone()).map_err(usage)?;
     let (root, state_dir) = (config.root.clone(), config.state_dir.clone());

@@ -357,7 +357,8 @@ impl<'a> Writer<'a> {
                 self.reserved_to += step;
                 Ok(())
             }
-            Err(Errno::NOTSUP | Errno::NOSYS) => {
+            // A seccomp profile that does not know the call says EPERM.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::PERM) => {
                 self.mount.forget_reserving();
                 Ok(())
             }

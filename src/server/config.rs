@@ -81,8 +81,9 @@ impl Limits {
         arena_bytes_per_core: 64 << 20,
         // An idle connection may cost 4 KiB: 64 MiB at this count, no more than one core's arena.
         connections_max: 16_384,
-        // A head is at most 16 KiB: half a minute is enough for a client on a phone, and short for a slowloris.
-        header_timeout_ms: 30_000,
+        // A head is at most 16 KiB, and SDKs send it at once: ten seconds are several retransmissions on a lossy path, and
+        // short for a slowloris.
+        header_timeout_ms: 10_000,
         // SDKs keep idle connections up to 60 s. The client should be the one that closes: a request that crosses
         // our close on the wire is an error that it must retry.
         idle_timeout_ms: 75_000,

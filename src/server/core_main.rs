@@ -110,6 +110,8 @@ pub async fn run(given: Given, own: Own) {
         Ok(acceptors) => acceptors,
         Err(error) => return tracing::error!("a listener cannot be used: {error}"),
     };
+    // A page that is asked for as soon as the server is ready shows no zeros.
+    observe(&core);
     reports.ready();
     let mut gate = Gate { core: core.clone(), acceptors, limit, rest: None };
     let mut command = next_command(&commands, Some(&mut gate)).await;
