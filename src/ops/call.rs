@@ -1,7 +1,7 @@
 //! A request on its way through an operation: who calls, what is asked, and the tree it is asked of.
 //!
 //! A `Call` can be built from an `Authenticated` request only, and every operation wants one. It holds no body: what
-//! reads bodies is `receive::Incoming`, which wants the same. It decides nothing.
+//! reads bodies is `incoming::Incoming`, which wants the same. It decides nothing.
 
 use std::rc::Rc;
 

@@ -5,7 +5,9 @@
 pub mod call;
 pub mod response;
 
+pub mod document;
 pub mod flow;
+pub mod incoming;
 pub mod pace;
 pub mod receive;
 

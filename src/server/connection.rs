@@ -15,7 +15,7 @@ use crate::auth::authenticate::{Authenticated, PayloadAuth, authenticate};
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Parsed, RequestHead};
 use crate::ops::call::Call;
-use crate::ops::receive::{Incoming, NextRequest};
+use crate::ops::incoming::{Incoming, NextRequest};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers;
 use crate::s3::route::{self, Route};

@@ -6,7 +6,8 @@
 use crate::http::framing::Framing;
 use crate::ops;
 use crate::ops::call::Call;
-use crate::ops::receive::{self, Incoming};
+use crate::ops::document;
+use crate::ops::incoming::Incoming;
 use crate::ops::response::Response;
 use crate::s3::error::S3Error;
 use crate::s3::operation::Operation;
@@ -27,7 +28,7 @@ pub async fn run(
 ) -> Result<Response, S3Error> {
     let document = async |incoming: &mut Incoming<'_>, purpose: Purpose, bytes_max: usize| {
         let payload = Payload::of(call.head, framing.body, purpose)?;
-        receive::receive_document(incoming, &payload, bytes_max).await
+        document::receive_document(incoming, &payload, bytes_max).await
     };
     match call.route.operation {
         Operation::ListBuckets => ops::list_buckets::list_buckets(call).await,

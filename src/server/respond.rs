@@ -16,7 +16,7 @@ use crate::auth::credential::Caller;
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Method, RequestHead, Version};
 use crate::http::response::ResponseHead;
-use crate::ops::receive::NextRequest;
+use crate::ops::incoming::NextRequest;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::{S3Error, render};
 use crate::s3::route::Route;
