@@ -119,6 +119,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, help_heading = "Machine")]
     arena_size: Option<u64>,
 
+    /// Memory for XML documents, both ways, and listings, of each core; beyond it requests wait and are then answered
+    /// 503 SlowDown [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, help_heading = "Machine")]
+    document_memory: Option<u64>,
+
     /// Open S3 connections at most; beyond it new ones wait [default: 16384]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     connections_max: Option<u32>,
@@ -181,6 +186,7 @@ impl ServeArgs {
         replace(&mut config.cores, self.cores);
         replace(&mut config.engine, self.engine);
         replace(&mut config.limits.arena_bytes_per_core, self.arena_size);
+        replace(&mut config.limits.document_bytes_per_core, self.document_memory);
         replace(&mut config.limits.connections_max, self.connections_max);
         replace(&mut config.limits.header_timeout_ms, self.header_timeout);
         replace(&mut config.limits.idle_timeout_ms, self.idle_timeout);

@@ -12,6 +12,7 @@ use crate::auth::credential::Caller;
 use crate::fs::path::{self, KeyPath};
 use crate::fs::tree::Tree;
 use crate::http::head::RequestHead;
+use crate::ops::memory::Memory;
 use crate::s3::error::S3Error;
 use crate::s3::names::{BucketName, ObjectKey};
 use crate::s3::route::Route;
@@ -24,6 +25,8 @@ pub struct Service {
     pub region: String,
     /// What the ETag of an object that was put in one piece is.
     pub etags: Etags,
+    /// This core's memory for documents.
+    pub memory: Rc<Memory>,
 }
 
 /// What ETags are.

@@ -5,6 +5,8 @@
 //! never taken for one.
 //! Source: RFC 9112 sections 6 and 7, RFC 9110 section 10.1.1.
 
+use std::time::Duration;
+
 use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::net::{self, Fill, Following, Readiness, Socket};
@@ -30,8 +32,10 @@ pub struct Incoming<'a> {
     pub(super) auth: PayloadAuth,
     watch: Watch,
     pub(super) flow: Flow,
-    // More came behind the body than is kept.
+    // More came behind the body than is kept, or it cannot be told any more where the body ends.
     has_lost_next: bool,
+    // Bytes of a body that nobody wants.
+    skipped_bytes: u64,
     /// Bytes taken from the wire so far, framing included.
     pub wire_bytes: u64,
 }
@@ -39,6 +43,13 @@ pub struct Incoming<'a> {
 /// What is kept of what comes behind a chunked body in one receive: as much as the receive of a head may bring. A client
 /// that sends more without having read an answer gets its answer and a closed connection, and the rest is dropped.
 const NEXT_BYTES_MAX: usize = RequestHead::BYTES_MAX;
+
+/// What is read of a body that nobody wants so that its connection can go on: it costs a client less than a new one.
+const SKIPPED_BYTES_MAX: u64 = 64 * 1024;
+/// How long the rest of it may take to arrive behind the answer.
+const SKIP_TIME: Duration = Duration::from_secs(2);
+/// One receive of it, on the stack.
+const SKIP_STEP_BYTES: usize = 4096;
 
 /// Where the body ends on the wire.
 enum Wire {
@@ -72,6 +83,8 @@ pub enum Progress {
 pub enum NextRequest {
     /// The body has ended, and what came behind it was kept.
     Readable,
+    /// Little is left of the body and the client sends it unasked: `skip_rest` takes it behind the answer.
+    Behind,
     /// It cannot be told apart from body, or was too much to keep: the connection is of no more use.
     Lost,
 }
@@ -101,6 +114,7 @@ impl<'a> Incoming<'a> {
             watch: Watch::new(pace),
             flow: Flow::default(),
             has_lost_next: false,
+            skipped_bytes: 0,
             wire_bytes: 0,
         }
     }
@@ -114,12 +128,80 @@ impl<'a> Incoming<'a> {
         if has_ended { Progress::Ended } else { Progress::Open }
     }
 
-    /// Whether the next request on the connection can be read from its beginning.
-    pub fn next_request(&self) -> NextRequest {
-        match self.progress() {
-            Progress::Ended if !self.has_lost_next => NextRequest::Readable,
-            Progress::Ended | Progress::Open => NextRequest::Lost,
+    /// Whether the next request on the connection can be read; a small body that nobody has read does not stand in its way.
+    pub fn next_request(&mut self) -> NextRequest {
+        let is_small = match &self.framing {
+            Wire::Remaining(bytes) => *bytes <= SKIPPED_BYTES_MAX,
+            // Nobody knows, so what has arrived is looked at.
+            Wire::Chunked(_) => true,
+        };
+        // Who waits to be asked for a body may send it or leave it out behind this answer: RFC 9110 10.1.1.
+        if !is_small || self.expectation == Expectation::Continue || self.skip_arrived().is_err() {
+            return NextRequest::Lost;
         }
+        match (self.progress(), &self.framing) {
+            (Progress::Ended, _) => NextRequest::Readable,
+            (Progress::Open, Wire::Remaining(_)) => NextRequest::Behind,
+            (Progress::Open, Wire::Chunked(_)) => NextRequest::Lost,
+        }
+    }
+
+    /// Takes what is left of a small body that nobody wants, behind the answer.
+    pub async fn skip_rest(&mut self) -> NextRequest {
+        let deadline = time::now().after(SKIP_TIME);
+        loop {
+            if self.skip_arrived().is_err() {
+                return NextRequest::Lost;
+            }
+            if self.progress() == Progress::Ended {
+                return NextRequest::Readable;
+            }
+            let ready = time::before(deadline, net::ready(self.socket, Readiness::Readable)).await;
+            let Some(Ok(())) = ready else { return NextRequest::Lost };
+        }
+    }
+
+    /// Takes what has arrived of a body that nobody wants, as far as that is little.
+    fn skip_arrived(&mut self) -> Result<(), S3Error> {
+        let mut bytes = [0; SKIP_STEP_BYTES];
+        let is_readable = |own: &Incoming<'_>| !own.has_lost_next && own.progress() == Progress::Open;
+        while is_readable(self) && self.skipped_bytes < SKIPPED_BYTES_MAX {
+            let room = self.room(bytes.len());
+            let received = match self.take_leftover(&mut bytes[..room]) {
+                0 => match net::receive_now(self.socket, &mut bytes[..room]) {
+                    Ok(received) if received > 0 => received,
+                    Err(Errno::AGAIN) => break,
+                    Ok(_) | Err(_) => return Err(self.lost(Code::IncompleteBody)),
+                },
+                taken => taken,
+            };
+            self.skipped_bytes += received as u64;
+            self.wire_bytes += received as u64;
+            self.unframe(&mut bytes[..received])?;
+        }
+        if self.has_lost_next { Err(S3Error::new(Code::IncompleteBody)) } else { Ok(()) }
+    }
+
+    /// An error behind which nothing more can be read.
+    fn lost(&mut self, code: Code) -> S3Error {
+        self.has_lost_next = true;
+        S3Error::new(code)
+    }
+
+    /// How much of `bytes` may be received without taking what belongs to the next request, as far as that is known.
+    fn room(&self, bytes: usize) -> usize {
+        match &self.framing {
+            Wire::Remaining(left) => bytes.min(usize::try_from(*left).unwrap_or(usize::MAX)),
+            Wire::Chunked(_) => bytes,
+        }
+    }
+
+    /// Takes what was received behind the head.
+    fn take_leftover(&mut self, bytes: &mut [u8]) -> usize {
+        let taken = bytes.len().min(self.leftover.len());
+        bytes[..taken].copy_from_slice(&self.leftover[..taken]);
+        self.leftover.drain(..taken);
+        taken
     }
 
     /// Waits until there is something to take, before memory is set aside for it, or until `until`.
@@ -143,10 +225,12 @@ impl<'a> Incoming<'a> {
             let now = time::now();
             match (ready, self.watch.waited(began, now)) {
                 (Some(Ok(())), Verdict::InTime) => return Ok(Arrival::There),
-                (Some(Err(_)), _) => return Err(incomplete()),
+                (Some(Err(_)), _) => return Err(self.lost(Code::IncompleteBody)),
                 (None, Verdict::InTime) if now >= until => return Ok(Arrival::Late),
                 (None, Verdict::InTime) => {}
-                (Some(Ok(())) | None, Verdict::TooSlow) => return Err(too_slow()),
+                (Some(Ok(())) | None, Verdict::TooSlow) => {
+                    return Err(self.lost(Code::RequestTimeout));
+                }
             }
         }
     }
@@ -164,7 +248,7 @@ impl<'a> Incoming<'a> {
                 Err(Errno::AGAIN) => {
                     self.ready(Readiness::Writable, NEVER).await?;
                 }
-                Err(_) => return Err(incomplete()),
+                Err(_) => return Err(self.lost(Code::IncompleteBody)),
             }
         }
         Ok(())
@@ -184,16 +268,9 @@ impl<'a> Incoming<'a> {
             return (Ok(filled), block);
         }
         let mut block = block;
-        let room = match &self.framing {
-            Wire::Remaining(bytes) => {
-                (block.len() - filled).min(usize::try_from(*bytes).unwrap_or(usize::MAX))
-            }
-            Wire::Chunked(_) => block.len() - filled,
-        };
-        let taken = room.min(self.leftover.len());
+        let room = self.room(block.len() - filled);
+        let taken = self.take_leftover(&mut block[filled..filled + room]);
         let received = if taken > 0 {
-            block[filled..filled + taken].copy_from_slice(&self.leftover[..taken]);
-            self.leftover.drain(..taken);
             taken
         } else {
             let began = time::now();
@@ -205,15 +282,15 @@ impl<'a> Incoming<'a> {
                 net::receive(self.socket, block, filled..filled + room, fill, deadline).await;
             block = back;
             let received = match result {
-                Ok(0) => return (Err(incomplete()), block),
+                Ok(0) => return (Err(self.lost(Code::IncompleteBody)), block),
                 Ok(received) => received as usize,
                 Err(Errno::TIMEDOUT) => 0,
-                Err(_) => return (Err(incomplete()), block),
+                Err(_) => return (Err(self.lost(Code::IncompleteBody)), block),
             };
             let now = time::now();
             self.watch.moved(received as u64);
             if self.watch.waited(began, now) == Verdict::TooSlow {
-                return (Err(too_slow()), block);
+                return (Err(self.lost(Code::RequestTimeout)), block);
             }
             self.flow.moved(received as u64, now);
             if received < room && now >= until {
@@ -222,7 +299,8 @@ impl<'a> Incoming<'a> {
             received
         };
         self.wire_bytes += received as u64;
-        (self.unframe(&mut block, filled, received), block)
+        let decoded = self.unframe(&mut block[filled..filled + received]);
+        (decoded.map(|decoded| filled + decoded), block)
     }
 
     /// Takes what has arrived into a block that is to be given back before the next wait.
@@ -232,19 +310,18 @@ impl<'a> Incoming<'a> {
         self.fill(block, 0, Fill::Some, until).await
     }
 
-    /// Takes HTTP framing off what was received at `filled`.
-    fn unframe(&mut self, block: &mut BlockMut, filled: usize, received: usize) -> Result<usize, S3Error> {
+    /// Takes HTTP framing off what was received; returns the length of what is left.
+    fn unframe(&mut self, bytes: &mut [u8]) -> Result<usize, S3Error> {
         match &mut self.framing {
-            Wire::Remaining(bytes) => {
-                *bytes -= received as u64;
-                Ok(filled + received)
+            Wire::Remaining(left) => {
+                *left -= bytes.len() as u64;
+                Ok(bytes.len())
             }
             Wire::Chunked(decoder) => {
-                let bytes = &mut block[filled..filled + received];
-                let decoded = decoder.decode(bytes).map_err(|_| {
-                    S3Error::new(Code::InvalidRequest)
-                        .with_message("the chunked transfer coding of the body is broken")
-                })?;
+                let Ok(decoded) = decoder.decode(bytes) else {
+                    let message = "the chunked transfer coding of the body is broken";
+                    return Err(self.lost(Code::InvalidRequest).with_message(message));
+                };
                 // What lies behind the body is the next request, and comes before what else was left over.
                 let next = &bytes[decoded.consumed_bytes..];
                 if next.len() > NEXT_BYTES_MAX {
@@ -252,16 +329,8 @@ impl<'a> Incoming<'a> {
                 } else if !next.is_empty() {
                     self.leftover.splice(0..0, next.iter().copied());
                 }
-                Ok(filled + decoded.produced_bytes)
+                Ok(decoded.produced_bytes)
             }
         }
     }
-}
-
-fn incomplete() -> S3Error {
-    S3Error::new(Code::IncompleteBody)
-}
-
-fn too_slow() -> S3Error {
-    S3Error::new(Code::RequestTimeout)
 }

@@ -8,6 +8,7 @@ pub mod response;
 pub mod document;
 pub mod flow;
 pub mod incoming;
+pub mod memory;
 pub mod pace;
 pub mod receive;
 

@@ -23,6 +23,7 @@ use crate::fs::inflight;
 use crate::fs::multipart;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
 use crate::ops::call::{Etags, Service};
+use crate::ops::memory::Memory;
 use crate::server::access_log::AccessLog;
 use crate::server::config::Config;
 use crate::server::connection;
@@ -98,7 +99,8 @@ pub async fn run(given: Given, own: Own) {
         setting::EtagKind::Md5 => Etags::Md5,
         setting::EtagKind::Opaque => Etags::Opaque,
     };
-    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags };
+    let memory = Memory::new(given.config.limits.document_bytes_per_core);
+    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags, memory };
     let access_log = (given.config.access_log == setting::Switch::On)
         .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
     let Given { config, credentials, rules, .. } = given;
