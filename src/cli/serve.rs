@@ -20,6 +20,7 @@ use crate::auth::authenticate::RegionRule;
 use crate::server::banner::{self, Session, StoredSecret};
 use crate::server::config::Config;
 use crate::server::control::Signals;
+use crate::server::descriptors;
 use crate::server::lifecycle::Outcome;
 use crate::server::root_key::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::server::serve::Server;
@@ -218,10 +219,14 @@ pub fn given_root_key(environment: Environment<'_>) -> Result<GivenRootKey, Fail
 /// Serves what was opened until a signal ends it.
 /// Errors: Failed when it does not start, or when what ran was cut or broke.
 pub fn run(opened: Opened) -> Result<(), Failure> {
-    raise_descriptor_limit();
     let (sink, writer) = log_writer::start(Box::new(std::io::stderr())).map_err(Failure::failed)?;
     let config = &opened.config;
     log::start(&config.log_filter, config.log_format, sink.clone()).map_err(usage)?;
+    let connections_max = config.limits.connections_max;
+    let needed = descriptors::needed(connections_max, config.cores.count());
+    if let Some(shortage) = descriptors::raise(&format!("--connections-max {connections_max}"), needed) {
+        tracing::warn!("{shortage}");
+    }
     let (root, state_dir) = (config.root.clone(), config.state_dir.clone());
     let (region, root_key) = (config.region.as_str().to_owned(), opened.root_key.clone());
     let ready = move |s3: &[SocketAddr], admin: SocketAddr| {
@@ -246,15 +251,6 @@ pub fn run(opened: Opened) -> Result<(), Failure> {
         Outcome::Drained => Ok(()),
         Outcome::Cut => Err(Failure::failed("requests that still ran were cut")),
         Outcome::Failed => Err(Failure::failed("a core failed; the log says why")),
-    }
-}
-
-/// A connection and the file it serves are two descriptors, so the soft limit of 1,024 that most shells set is few.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where that is refused the server accepts fewer connections at once.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

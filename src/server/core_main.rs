@@ -105,7 +105,7 @@ pub async fn run(given: Given, own: Own) {
         .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
     let Given { config, credentials, rules, .. } = given;
     let core = CoreState::new(service, credentials, rules, &config, metrics, access_log);
-    let limit = (config.limits.connections_max as usize).div_ceil(cores_count(&config)).max(1);
+    let limit = (config.limits.connections_max as usize).div_ceil(config.cores.count()).max(1);
     task::spawn(tick(core.clone()));
     let acceptors = listeners.into_iter().map(Acceptor::new).collect::<Result<Vec<_>, Errno>>();
     let acceptors = match acceptors {
@@ -126,14 +126,6 @@ pub async fn run(given: Given, own: Own) {
     }
     observe(&core);
     reports.ended();
-}
-
-fn cores_count(config: &Config) -> usize {
-    match &config.cores {
-        setting::Cores::Auto => uring::affinity::allowed().map_or(1, |cpus| cpus.len()),
-        setting::Cores::Count(count) => *count,
-        setting::Cores::List(list) => list.len(),
-    }
 }
 
 /// Opens the tree; the first core also probes it and cleans up after servers that are gone.
