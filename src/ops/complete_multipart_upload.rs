@@ -50,7 +50,7 @@ pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Resu
         Ok(document_of(&location, &bucket_name, &key, &completed))
     };
     if is_slow {
-        return Ok(Response { status: 200, headers: Vec::new(), body: Body::Slow(Box::pin(finish)) });
+        return Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) });
     }
     finish.await.map(Response::xml)
 }
