@@ -14,7 +14,9 @@ pub mod failure;
 pub mod inflight;
 pub mod key_lock;
 
+pub mod collect;
 pub mod commit;
+pub mod overflow;
 pub mod parents;
 pub mod reader;
 pub mod remove;
@@ -25,5 +27,7 @@ pub mod together;
 
 pub mod multipart;
 
+#[cfg(test)]
+mod overflow_tests;
 #[cfg(test)]
 mod race_tests;

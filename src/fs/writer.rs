@@ -67,6 +67,15 @@ impl Staged {
         Staged::new(file, None, identity)
     }
 
+    /// Removes the temporary name, if there is one.
+    pub(super) async fn forget_name(&mut self) {
+        if let Some(temporary) = self.temporary.take() {
+            let TemporaryName { directory, name, note } = temporary;
+            let _ = file::unlink(&directory, name, 0, self.identity).await;
+            drop(note);
+        }
+    }
+
     /// The file, open for reading and writing.
     pub fn file(&self) -> &File {
         self.file.as_ref().expect("the file is there until the drop")

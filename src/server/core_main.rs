@@ -19,6 +19,7 @@ use uring::time::{self, Sleep};
 use crate::auth::authenticate::Rules;
 use crate::auth::credential::Credentials;
 use crate::fs::bucket::{self, Bucket};
+use crate::fs::collect;
 use crate::fs::inflight;
 use crate::fs::multipart;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
@@ -83,6 +84,8 @@ const TICK: Duration = Duration::from_millis(250);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long a core waits for the first one to probe the filesystem.
 const PROBE_WAIT: Duration = Duration::from_millis(2);
+/// Between two looks for sidecars that nothing refers to.
+const COLLECT_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs a core.
 pub async fn run(given: Given, own: Own) {
@@ -161,6 +164,7 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
         );
     }
     sweep(&tree).await;
+    task::spawn(collect(tree.clone()));
     Ok(tree)
 }
 
@@ -179,6 +183,19 @@ async fn sweep(tree: &Tree) {
                 }
             }
         }
+    }
+}
+
+/// Removes sidecars that nothing refers to any more, at start and then once in a while: what they cost is a block each, and
+/// finding them may take a walk over the whole tree.
+async fn collect(tree: Rc<Tree>) {
+    loop {
+        match collect::collect(&tree).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "sidecars that nothing refers to removed"),
+            Err(error) => tracing::warn!("sidecars could not be collected: {error}"),
+        }
+        time::sleep(COLLECT_PAUSE).await;
     }
 }
 

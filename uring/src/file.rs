@@ -346,22 +346,28 @@ pub fn read_bytes(
 
 /// Writes memory of the heap at `offset`, for small things outside the data path.
 ///
-/// Shape: the bytes written, which may be fewer than were given, and the memory.
-pub fn write_bytes(
+/// Errors: ENOSPC when nothing more is taken, which a full disk may say that way.
+pub async fn write_bytes(
     file: &File,
-    bytes: Box<[u8]>,
-    offset: u64,
+    mut bytes: Box<[u8]>,
+    mut offset: u64,
     identity: Identity,
-) -> impl Future<Output = (Result<u32, Errno>, Box<[u8]>)> + use<> {
-    let length = u32::try_from(bytes.len()).expect("small things are smaller than 4 GiB");
-    let op = Op::WriteBytes(content::WriteBytes { file: file.clone(), bytes, length, offset });
-    let flight = Flight::new(op, identity);
-    async move {
-        match flight.await {
-            (result, Op::WriteBytes(op)) => (Errno::check(result), op.bytes),
-            _ => unreachable!("a flight returns the operation it was made with"),
+) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let length = u32::try_from(bytes.len()).expect("small things are smaller than 4 GiB");
+        let op = Op::WriteBytes(content::WriteBytes { file: file.clone(), bytes, length, offset });
+        let (result, Op::WriteBytes(op)) = Flight::new(op, identity).await else {
+            unreachable!("a flight returns the operation it was made with")
+        };
+        let written = Errno::check(result)?;
+        if written == 0 {
+            return Err(Errno::NOSPC);
         }
+        // A short count is rare, so what is left may be copied.
+        bytes = op.bytes[written as usize..].into();
+        offset += u64::from(written);
     }
+    Ok(())
 }
 
 /// Reads an extended attribute into `value` with a plain call; returns its length.

@@ -140,7 +140,7 @@ async fn sweep_temporary(directory: &File, name: &str, census: &mut Census<'_>) 
 }
 
 /// The names in a directory of the server's own; what is no UTF-8 is none of ours.
-pub(super) async fn names(directory: &File) -> Result<Vec<String>, Errno> {
+pub(in crate::fs) async fn names(directory: &File) -> Result<Vec<String>, Errno> {
     let directory = readable(directory).await?;
     let mut names = Vec::new();
     loop {
