@@ -169,7 +169,7 @@ fn the_help_tells_the_defaults_that_hold() {
             assert!(["config", "domain"].contains(&flag), "--{flag} tells no default");
         }
     }
-    assert_eq!(settings_count, 22);
+    assert_eq!(settings_count, 23);
 }
 
 #[test]
