@@ -15,6 +15,7 @@ pub mod inflight;
 pub mod key_lock;
 
 pub mod commit;
+mod flush;
 pub mod parents;
 pub mod reader;
 pub mod remove;

@@ -110,7 +110,7 @@ pub async fn make(
             Err(Errno::NOENT) if tries > 0 => {}
             Err(errno) => {
                 // What was made stays, and the next write into it flushes nothing above.
-                commit::settle_all(tree, bucket, &changed).await;
+                commit::settle_all(tree, &changed).await;
                 return Err(failed(errno));
             }
         }

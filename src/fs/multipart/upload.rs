@@ -8,7 +8,7 @@
 use std::ffi::{CStr, CString};
 
 use uring::errno::Errno;
-use uring::file::{self, File, Opening, Sync};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
 use uring::stat::FileKind;
 
@@ -16,6 +16,7 @@ use super::record::{self, UploadRecord, in_place_name};
 use crate::fs::bucket::{Bucket, Store};
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
+use crate::fs::flush;
 use crate::fs::inflight;
 use crate::fs::path::KeyKind;
 use crate::fs::together::together;
@@ -131,7 +132,7 @@ async fn settle(tree: &Tree, store: &File) -> Result<(), Errno> {
     for path in [c".", c"..", c"../..", c"../../..", c"../../../.."] {
         let opening = Opening { flags: libc::O_RDONLY | libc::O_DIRECTORY, mode: 0, resolve: 0 };
         let directory = file::open(store, CString::from(path), opening, Identity::SERVER).await?;
-        file::sync(&directory, Sync::Everything).await?;
+        flush::flush_directory(tree, &directory).await?;
     }
     Ok(())
 }
@@ -217,10 +218,8 @@ pub(super) async fn remove(tree: &Tree, store: &File, id: &UploadId) -> Result<(
             Err(error) => return Err(error),
         };
         match file::unlink(&directory, CString::from(record::UPLOAD), 0, me).await {
-            Ok(()) if tree.making.durability == Durability::Full => {
-                let _ = file::sync(&directory, Sync::Everything).await;
-            }
-            Ok(()) | Err(Errno::NOENT) => {}
+            Ok(()) => drop(flush::flush_directory(tree, &directory).await),
+            Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
         while let Ok(entries) = file::read_directory(&directory).await {
