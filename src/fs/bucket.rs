@@ -14,11 +14,12 @@ use uring::stat::{self, FileKind, Stat};
 
 use super::failure::{Doing, s3_error};
 use super::flush;
+use super::inflight;
 use super::key_lock::Hold;
 use super::mount::Mount;
 use super::multipart::abort;
 use super::reader;
-use super::tree::{BENEATH, OWN_DIRECTORY, Tree, open_or_make};
+use super::tree::{BENEATH, Durability, OWN_DIRECTORY, Tree, open_or_make};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::BucketName;
 
@@ -39,6 +40,8 @@ pub enum Store {
     Inflight,
     /// Multipart uploads.
     Uploads,
+    /// Documents too long for an attribute.
+    Overflow,
 }
 
 impl Store {
@@ -46,6 +49,7 @@ impl Store {
         match self {
             Store::Inflight => c"inflight",
             Store::Uploads => c"uploads",
+            Store::Overflow => c"overflow",
         }
     }
 }
@@ -113,6 +117,32 @@ impl Bucket {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Makes the entries of one of the server's own directories durable, and those of the directories above, which may be new.
+pub(super) async fn settle_store(tree: &Tree, store: &File) -> Result<(), Errno> {
+    if tree.making.durability < Durability::Full {
+        return Ok(());
+    }
+    // The bucket's own directory, `b`, `.ringway` and the top: flushing one that did not change costs no disk.
+    for path in [c".", c"..", c"../..", c"../../..", c"../../../.."] {
+        let opening = Opening { flags: libc::O_RDONLY | libc::O_DIRECTORY, mode: 0, resolve: 0 };
+        let directory = file::open(store, CString::from(path), opening, Identity::SERVER).await?;
+        flush::flush_directory(tree, &directory).await?;
+    }
+    Ok(())
+}
+
+/// Removes the server's own directory of a bucket that has gone, unless something is left in it.
+pub(super) async fn remove_empty_store(stores: &File, id: &str) {
+    let remove = async |path: String| {
+        let path = CString::new(path).expect("our own names hold no NUL");
+        let _ = file::unlink(stores, path, libc::AT_REMOVEDIR, Identity::SERVER).await;
+    };
+    for store in [Store::Inflight, Store::Uploads, Store::Overflow] {
+        remove(format!("{id}/{}", store.name().to_string_lossy())).await;
+    }
+    remove(id.to_owned()).await;
 }
 
 /// Opens a directory that was opened with O_PATH for reading.
@@ -214,7 +244,19 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
     }
     flush::flush_names(tree, &tree.root).await?;
     abort::abort_all(tree, &bucket).await;
+    remove_store(tree, &bucket).await;
     Ok(())
+}
+
+/// Removes the server's own directory of a bucket that has been removed, unless somebody needs what is in it: another server
+/// that lives, a request under way, an object that was moved to another bucket and refers to a sidecar.
+async fn remove_store(tree: &Tree, bucket: &Bucket) {
+    let path = CString::new(format!("{}/b", OWN_DIRECTORY.to_string_lossy())).expect("no NUL");
+    let opening = super::tree::own_directory_opening();
+    let Ok(stores) = file::open(&tree.root, path, opening, Identity::SERVER).await else { return };
+    if inflight::forget(tree, bucket).await.is_ok() {
+        remove_empty_store(&stores, &bucket.id()).await;
+    }
 }
 
 /// Looks through a bucket for anything but directories that are no objects.

@@ -93,9 +93,8 @@ pub async fn note(tree: &Tree, bucket: &Bucket, path: &CStr, name: &CStr) -> Res
     };
     let note = Note { table, slot };
     let record = encode(path.to_bytes(), name.to_bytes());
-    let (written, record) =
-        file::write_bytes(&table_file, record, slot * NOTE_BYTES as u64, Identity::SERVER).await;
-    if written? as usize != record.len() { Err(Errno::NOSPC) } else { Ok(note) }
+    file::write_bytes(&table_file, record, slot * NOTE_BYTES as u64, Identity::SERVER).await?;
+    Ok(note)
 }
 
 fn encode(path: &[u8], name: &[u8]) -> Box<[u8]> {
@@ -163,10 +162,17 @@ pub(super) async fn is_alive(tree: &Tree, bucket: &Bucket, instance: &str) -> Re
     if instance == tree.shared.instance.as_str() {
         return Ok(true);
     }
-    let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(false) };
+    match bucket.existing_store(tree, Store::Inflight).await? {
+        Some(directory) => is_alive_in(&directory, instance).await,
+        None => Ok(false),
+    }
+}
+
+/// Whether the server of an instance lives that has its table in `directory`, if it is another than this one.
+pub(super) async fn is_alive_in(directory: &File, instance: &str) -> Result<bool, Errno> {
     let Ok(name) = CString::new(instance) else { return Ok(false) };
     let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
-    match file::open(&directory, name, opening, Identity::SERVER).await {
+    match file::open(directory, name, opening, Identity::SERVER).await {
         Ok(table) => match lock::try_lock(&table) {
             Ok(_) => Ok(false),
             Err(Errno::AGAIN) => Ok(true),
@@ -175,6 +181,20 @@ pub(super) async fn is_alive(tree: &Tree, bucket: &Bucket, instance: &str) -> Re
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Removes the tables of a bucket that has been removed; that of another server that lives stays, and this server's while a
+/// note stands.
+pub(super) async fn forget(tree: &Tree, bucket: &Bucket) -> Result<(), Errno> {
+    sweep(tree, bucket).await?;
+    let id = bucket.id();
+    let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(()) };
+    if tree.shared.forget_table(&id) {
+        tree.table_files.borrow_mut().remove(&id);
+        let name = CString::new(tree.shared.instance.as_str()).expect("hex digits hold no NUL");
+        file::unlink(&directory, name, 0, Identity::SERVER).await?;
+    }
+    Ok(())
 }
 
 /// Removes the temporary names that servers which are gone have left in a bucket; returns how many.

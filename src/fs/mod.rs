@@ -14,8 +14,10 @@ pub mod failure;
 pub mod inflight;
 pub mod key_lock;
 
+pub mod collect;
 pub mod commit;
 mod flush;
+pub mod overflow;
 pub mod parents;
 pub mod reader;
 pub mod remove;
@@ -26,5 +28,7 @@ pub mod together;
 
 pub mod multipart;
 
+#[cfg(test)]
+mod overflow_tests;
 #[cfg(test)]
 mod race_tests;

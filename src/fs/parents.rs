@@ -35,8 +35,17 @@ pub struct Place {
     pub directory: File,
     /// Directories above it that got a new entry, or may have got one that is not durable.
     pub changed: Vec<File>,
+    /// Directories that were made for this write, the deepest last.
+    pub(super) made: Vec<Made>,
     // Held until the changed directories are flushed.
     _unsettled: Option<Unsettled>,
+}
+
+/// A directory that one write has made.
+pub(super) struct Made {
+    // Below the bucket.
+    path: Vec<u8>,
+    inode: u64,
 }
 
 /// Finds the nearest directory on the way to a key that exists.
@@ -88,12 +97,12 @@ pub async fn make(
         KeyKind::Directory => Some(path.path()),
     };
     let Some(whole) = whole else {
-        return Ok(Place { directory: bucket.directory.clone(), changed: Vec::new(), _unsettled: None });
+        return Ok(Place::existing(bucket.directory.clone()));
     };
     match file::open(&bucket.directory, CString::from(whole), OPEN_PATH, identity).await {
         // Asked once the directory is open: whoever made it had announced it by then, or has made it durable.
         Ok(directory) if !tree.shared.has_unsettled() => {
-            return Ok(Place { directory, changed: Vec::new(), _unsettled: None });
+            return Ok(Place::existing(directory));
         }
         Ok(_) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed(errno)),
@@ -101,15 +110,17 @@ pub async fn make(
     // Step by step, and all of the chain is flushed: another write may have made part of it a moment ago.
     let unsettled = tree.shared.begin_unsettled();
     let mut tries = VANISHED_TRIES;
+    let mut made = Vec::new();
     loop {
         tries -= 1;
         let mut changed = vec![bucket.directory.clone()];
-        match extend(tree, &mut changed, path, identity).await {
-            Ok(directory) => return Ok(Place { directory, changed, _unsettled: Some(unsettled) }),
+        match extend(tree, (&mut changed, &mut made), path, identity).await {
+            Ok(directory) => return Ok(Place { directory, changed, made, _unsettled: Some(unsettled) }),
             // A delete has removed a directory of the chain between two steps.
             Err(Errno::NOENT) if tries > 0 => {}
             Err(errno) => {
-                // What was made stays, and the next write into it flushes nothing above.
+                prune_made(tree, bucket, &made, identity).await;
+                // What another write has put something into stays, and the next one flushes nothing above.
                 commit::settle_all(tree, &changed).await;
                 return Err(failed(errno));
             }
@@ -117,26 +128,43 @@ pub async fn make(
     }
 }
 
-/// Opens every directory from the bucket to the one asked for, making what is missing; those above it go to `chain`.
+impl Place {
+    fn existing(directory: File) -> Place {
+        Place { directory, changed: Vec::new(), made: Vec::new(), _unsettled: None }
+    }
+}
+
+/// Opens every directory from the bucket to the one asked for, making what is missing; those above it go to `chain`, those
+/// that are new to `made`.
 async fn extend(
     tree: &Tree,
-    chain: &mut Vec<File>,
+    (chain, made): (&mut Vec<File>, &mut Vec<Made>),
     path: &KeyPath,
     identity: Identity,
 ) -> Result<File, Errno> {
     let leaf = (path.kind() == KeyKind::Directory).then(|| path.leaf());
+    let mut own = Vec::new();
     for component in path.parent_components().chain(leaf) {
         let parent = chain.last().expect("the chain begins with the bucket");
-        chain.push(step(tree, parent, component, identity).await?);
+        let (directory, inode) = step(tree, parent, component, identity).await?;
+        chain.push(directory);
+        own.extend_from_slice(component.to_bytes());
+        made.extend(inode.map(|inode| Made { path: own.clone(), inode }));
+        own.push(b'/');
     }
     Ok(chain.pop().expect("the chain ends with the directory asked for"))
 }
 
-/// Opens one directory, making and marking it when it is missing.
-async fn step(tree: &Tree, parent: &File, component: &CStr, identity: Identity) -> Result<File, Errno> {
+/// Opens one directory, making and marking it when it is missing; with its inode's number when it was.
+async fn step(
+    tree: &Tree,
+    parent: &File,
+    component: &CStr,
+    identity: Identity,
+) -> Result<(File, Option<u64>), Errno> {
     match file::open(parent, CString::from(component), OPEN_PATH, identity).await {
         Err(Errno::NOENT) => {}
-        other => return other,
+        other => return other.map(|directory| (directory, None)),
     }
     let mode = tree.making.directory_mode;
     let made = file::make_directory(parent, CString::from(component), mode, identity).await;
@@ -147,13 +175,25 @@ async fn step(tree: &Tree, parent: &File, component: &CStr, identity: Identity) 
         }
         Err(error) => return Err(error),
     };
-    if made.is_ok() {
-        // A filesystem without attributes keeps such directories for ever, which loses nothing.
-        let opened = readable(&directory).await?;
-        let mark = Box::from(stat::stat_slow(&opened).await?.inode.to_le_bytes());
-        let _ = file::set_attribute(&opened, MARK, mark, 0, identity).await;
+    if made.is_err() {
+        return Ok((directory, None));
     }
-    Ok(directory)
+    // A filesystem without attributes keeps such directories for ever, which loses nothing.
+    let opened = readable(&directory).await?;
+    let inode = stat::stat_slow(&opened).await?.inode;
+    let _ = file::set_attribute(&opened, MARK, Box::from(inode.to_le_bytes()), 0, identity).await;
+    Ok((directory, Some(inode)))
+}
+
+/// Removes the directories that were made for a write which has failed, as far as they are empty.
+///
+/// Those that somebody else made stay, a POSIX user or another write that may be about to use them. Quiet, as [`prune`].
+pub(super) async fn prune_made(tree: &Tree, bucket: &Bucket, made: &[Made], identity: Identity) {
+    for Made { path, inode } in made.iter().rev() {
+        if !prune_locked(tree, bucket, path, Some(*inode), identity).await {
+            return;
+        }
+    }
 }
 
 /// Removes the directories above a deleted key that were made for keys and are empty now.
@@ -163,29 +203,35 @@ async fn step(tree: &Tree, parent: &File, component: &CStr, identity: Identity) 
 pub async fn prune(tree: &Tree, bucket: &Bucket, path: &KeyPath, identity: Identity) {
     let Some(parent) = path.parent() else { return };
     let mut own = parent.to_bytes();
-    loop {
-        let (above, name) = match own.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => (&own[..slash], &own[slash + 1..]),
-            None => (&b""[..], own),
-        };
-        // Alone with its key: a PUT of the directory marks it as an object either before the look or after the removal.
-        let locked = tree.shared.locks.lock(bucket.stat.inode, own, Hold::Exclusive).await;
-        let is_gone = prune_one(bucket, own, above, name, identity).await;
-        drop(locked);
-        if !is_gone || above.is_empty() {
-            return;
+    while prune_locked(tree, bucket, own, None, identity).await {
+        match own.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => own = &own[..slash],
+            None => return,
         }
-        own = above;
     }
 }
 
-async fn prune_one(bucket: &Bucket, own: &[u8], above: &[u8], name: &[u8], identity: Identity) -> bool {
+/// Removes one directory that was made for keys and is empty, if it is the one asked for; whether it is gone.
+async fn prune_locked(
+    tree: &Tree,
+    bucket: &Bucket,
+    own: &[u8],
+    inode: Option<u64>,
+    identity: Identity,
+) -> bool {
+    // Alone with its key: a PUT of the directory marks it as an object either before the look or after the removal.
+    let _locked = tree.shared.locks.lock(bucket.stat.inode, own, Hold::Exclusive).await;
+    let (above, name) = match own.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&own[..slash], &own[slash + 1..]),
+        None => (&b""[..], own),
+    };
     let c_text = |bytes: &[u8]| CString::new(bytes).expect("a key's path holds no NUL");
     let opening = super::tree::own_directory_opening();
     let Ok(directory) = file::open(&bucket.directory, c_text(own), opening, identity).await else {
         return false;
     };
-    if !is_made_for_keys(&directory).await || reader::is_directory_object(&directory).await {
+    let Some(found) = inode_of_made(&directory).await else { return false };
+    if inode.is_some_and(|inode| inode != found) || reader::is_directory_object(&directory).await {
         return false;
     }
     let parent = if above.is_empty() {
@@ -199,8 +245,9 @@ async fn prune_one(bucket: &Bucket, own: &[u8], above: &[u8], name: &[u8], ident
     file::unlink(&parent, c_text(name), libc::AT_REMOVEDIR, identity).await.is_ok()
 }
 
-/// Whether a directory carries the mark that was made for it and not for one it was copied from.
-async fn is_made_for_keys(directory: &File) -> bool {
-    let Ok(mark) = file::read_attribute_slow(directory, MARK, MARK_BYTES).await else { return false };
-    stat::stat_slow(directory).await.is_ok_and(|stat| mark == stat.inode.to_le_bytes())
+/// The inode of a directory that carries the mark which was made for it, and not for one it was copied from.
+async fn inode_of_made(directory: &File) -> Option<u64> {
+    let mark = file::read_attribute_slow(directory, MARK, MARK_BYTES).await.ok()?;
+    let inode = stat::stat_slow(directory).await.ok()?.inode;
+    (mark == inode.to_le_bytes()).then_some(inode)
 }

@@ -29,17 +29,17 @@ use crate::s3::headers::{StoredHeaders, UserMetadata};
 use crate::s3::names::{BucketName, ObjectKey};
 use crate::s3::precondition::WriteCondition;
 
-const ME: Identity = Identity::SERVER;
+pub(super) const ME: Identity = Identity::SERVER;
 
 /// A server's tree with one bucket, `bkt`.
-struct Server {
-    root: PathBuf,
-    tree: Rc<Tree>,
-    bucket: Bucket,
+pub(super) struct Server {
+    pub(super) root: PathBuf,
+    pub(super) tree: Rc<Tree>,
+    pub(super) bucket: Bucket,
 }
 
 impl Server {
-    async fn start(root: &Path) -> Server {
+    pub(super) async fn start(root: &Path) -> Server {
         let making = Making { durability: Durability::Full, file_mode: 0o640, directory_mode: 0o750 };
         let tree = Tree::open(root, Arc::new(Shared::new(Instance::new())), making).unwrap();
         tree.probe_root().await.unwrap();
@@ -48,17 +48,21 @@ impl Server {
     }
 
     async fn put(&self, key: &str) -> Result<Committed, S3Error> {
+        self.put_with(key, &metadata()).await
+    }
+
+    pub(super) async fn put_with(&self, key: &str, metadata: &Metadata) -> Result<Committed, S3Error> {
         let path = path::of(&ObjectKey::parse(key.as_bytes())?)?;
         let target = Target { tree: &self.tree, bucket: &self.bucket, path: &path, identity: ME };
         let condition = WriteCondition::Unconditional;
         if key.ends_with('/') {
-            return commit::commit_directory(&target, &metadata(), &condition).await;
+            return commit::commit_directory(&target, metadata, &condition).await;
         }
         let staged = writer::stage(&self.tree, &self.bucket, &path, writer::Path::Cached, ME).await?;
-        commit::commit(&target, staged, &metadata(), &condition).await
+        commit::commit(&target, staged, metadata, &condition).await
     }
 
-    async fn delete(&self, key: &str) -> Result<(), S3Error> {
+    pub(super) async fn delete(&self, key: &str) -> Result<(), S3Error> {
         let path = path::of(&ObjectKey::parse(key.as_bytes())?)?;
         let target = Target { tree: &self.tree, bucket: &self.bucket, path: &path, identity: ME };
         remove::delete(&target, &WriteCondition::Unconditional).await
@@ -69,16 +73,16 @@ impl Server {
         reader::open(&self.tree, &name(), &path, ME).await.is_ok()
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(super) fn at(&self, path: &str) -> PathBuf {
         self.root.join("bkt").join(path)
     }
 }
 
-fn name() -> BucketName {
+pub(super) fn name() -> BucketName {
     BucketName::parse("bkt").unwrap()
 }
 
-fn metadata() -> Metadata {
+pub(super) fn metadata() -> Metadata {
     Metadata {
         etag: ETag::of_md5([7; 16]),
         headers: StoredHeaders::default(),
@@ -88,7 +92,7 @@ fn metadata() -> Metadata {
     }
 }
 
-fn on_both_engines<F: Future<Output = ()> + 'static>(body: impl Fn(Server) -> F + Copy + 'static) {
+pub(super) fn on_both_engines<F: Future<Output = ()> + 'static>(body: impl Fn(Server) -> F + Copy + 'static) {
     for engine in [Name::IoUring, Name::Threads] {
         if engine == Name::IoUring && engine::choose(Choice::IoUring).is_err() {
             eprintln!("SKIPPED on io_uring: refused here");
@@ -111,7 +115,7 @@ fn on_both_engines<F: Future<Output = ()> + 'static>(body: impl Fn(Server) -> F 
 }
 
 /// The first operation of a kind from here on.
-fn first(kind: OperationKind, fault: Fault) {
+pub(super) fn first(kind: OperationKind, fault: Fault) {
     fault::install(vec![Rule { kind: Some(kind), nth: Nth::Only(1), fault }]);
 }
 
@@ -212,6 +216,36 @@ fn directories_made_before_one_that_cannot_be_are_durable() {
         fault::install(rules);
         assert_eq!(server.put("a/b/key").await.unwrap_err().code(), Code::InsufficientStorage);
         assert!(server.bucket.mount.is_suspect(), "the new directory was not flushed");
+    });
+}
+
+#[test]
+fn directories_made_for_a_write_that_fails_go_with_it() {
+    on_both_engines(|server| async move {
+        let fail = |kind, nth| {
+            let fault = Fault::Fail(Errno::NOSPC);
+            fault::install(vec![Rule { kind: Some(kind), nth: Nth::Only(nth), fault }]);
+        };
+        std::fs::create_dir(server.at("posix")).unwrap();
+        // Another write has made these and is about to use them.
+        let path = path::of(&ObjectKey::parse(b"other/write/key").unwrap()).unwrap();
+        parents::make(&server.tree, &server.bucket, &path, ME).await.unwrap();
+        for (kind, nth, key, gone) in [
+            (OperationKind::Link, 1, "posix/new/deep/key", "posix/new"),
+            (OperationKind::Link, 1, "other/write/new/key", "other/write/new"),
+            (OperationKind::Link, 1, "new/key", "new"),
+            (OperationKind::MakeDirectory, 2, "new/deep/key", "new"),
+            // The first attribute is the mark.
+            (OperationKind::SetAttribute, 2, "posix/new/", "posix/new"),
+        ] {
+            fail(kind, nth);
+            assert_eq!(server.put(key).await.unwrap_err().code(), Code::InsufficientStorage, "{key}");
+            assert!(!server.at(gone).exists(), "{gone} was made for {key} and is empty");
+        }
+        fault::install(Vec::new());
+        assert!(server.at("posix").exists() && server.at("other/write").exists(), "others made them");
+        server.put("posix/new/deep/key").await.unwrap();
+        assert!(server.has("posix/new/deep/key").await);
     });
 }
 

@@ -15,8 +15,10 @@ use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};
 use super::metadata::document::{self, Document};
 use super::metadata::record::{self, Beside, Record};
+use super::metadata::sidecar::Reference;
 use super::metadata::view::{self, FileState, Metadata};
 use super::mount::Attributes;
+use super::overflow;
 use super::path::{KeyKind, KeyPath};
 use super::tree::{BENEATH, Tree};
 use crate::s3::error::{Code, S3Error};
@@ -144,7 +146,8 @@ pub async fn is_directory_object(directory: &File) -> bool {
 /// Most documents are smaller than this, so the first read is enough.
 const DOCUMENT_BYTES_USUAL: usize = 4096;
 
-async fn read_document(file: &File, attributes: Attributes) -> Result<Option<Document>, Errno> {
+/// Reads the bytes of `user.s3.meta`.
+async fn read_document(file: &File, attributes: Attributes) -> Result<Option<Vec<u8>>, Errno> {
     let mut length = DOCUMENT_BYTES_USUAL;
     loop {
         let read = match attributes {
@@ -158,12 +161,18 @@ async fn read_document(file: &File, attributes: Attributes) -> Result<Option<Doc
             Attributes::Remote => file::read_attribute_slow(file, document::XATTR, length).await,
         };
         match read {
-            Ok(bytes) => return Ok(Document::decode(&bytes)),
+            Ok(bytes) => return Ok(Some(bytes)),
             Err(Errno::RANGE) if length < document::BYTES_MAX => length = document::BYTES_MAX,
             Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE | Errno::PERM) => return Ok(None),
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The sidecar that a file or directory refers to, whatever else it is.
+pub(super) async fn reference_of(file: &File) -> Result<Option<Reference>, Errno> {
+    let bytes = read_document(file, Attributes::Remote).await?;
+    Ok(bytes.and_then(|bytes| Reference::decode(&bytes)))
 }
 
 impl Object {
@@ -191,16 +200,23 @@ impl Object {
         view::etag(self.record.as_ref(), &self.state())
     }
 
-    /// All that the object says besides its bytes; `name` is its key or the last component.
+    /// All that the object says besides its bytes; `bucket` and `key` are where it was opened.
     ///
     /// Errors: those of reading the document.
-    pub async fn metadata(&self, name: &str) -> Result<Metadata, S3Error> {
-        let has_document = self.record.as_ref().is_some_and(|record| record.beside == Beside::Document);
-        let document = if has_document {
-            read_document(&self.file, self.attributes).await.map_err(|errno| s3_error(Doing::Read, errno))?
-        } else {
-            None
-        };
-        Ok(Metadata::of(self.record.as_ref(), document, &self.state(), name))
+    pub async fn metadata(&self, tree: &Tree, bucket: &BucketName, key: &str) -> Result<Metadata, S3Error> {
+        let document =
+            self.document(tree, bucket, key).await.map_err(|errno| s3_error(Doing::Read, errno))?;
+        Ok(Metadata::of(self.record.as_ref(), document, &self.state(), key))
+    }
+
+    async fn document(&self, tree: &Tree, bucket: &BucketName, key: &str) -> Result<Option<Document>, Errno> {
+        if self.record.as_ref().is_none_or(|record| record.beside == Beside::Nothing) {
+            return Ok(None);
+        }
+        let Some(bytes) = read_document(&self.file, self.attributes).await? else { return Ok(None) };
+        match Reference::decode(&bytes) {
+            Some(reference) => overflow::read(tree, bucket, &reference, key).await,
+            None => Ok(Document::decode(&bytes)),
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
 use super::mount::Mount;
 use super::multipart::claims::Claims;
+use super::overflow::InFlight;
 
 /// What a 200 to a write promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +52,8 @@ pub struct Shared {
     pub uploads: Arc<Claims>,
     /// This server among those on the tree.
     pub instance: Instance,
+    /// Sidecars whose objects may not have their names yet.
+    pub sidecars: InFlight,
     mounts: Mutex<HashMap<u64, Arc<Mount>>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     // Directories that were made and are not yet known durable: while there are some, a write into a directory that it
@@ -66,6 +69,7 @@ impl Shared {
             locks: Arc::default(),
             uploads: Arc::default(),
             instance,
+            sidecars: InFlight::default(),
             mounts: Mutex::default(),
             tables: Mutex::default(),
             unsettled: AtomicUsize::new(0),
@@ -99,6 +103,13 @@ impl Shared {
         let table = Arc::new(table);
         self.tables.lock().expect("no holder of the lock panics").insert(bucket_id.to_owned(), table.clone());
         table
+    }
+
+    /// Forgets the in-flight table of a bucket that has been removed; false when there is none, or a note stands in it.
+    pub(super) fn forget_table(&self, bucket_id: &str) -> bool {
+        let mut tables = self.tables.lock().expect("no holder of the lock panics");
+        let is_idle = tables.get(bucket_id).is_some_and(|table| Arc::strong_count(table) == 1);
+        is_idle && tables.remove(bucket_id).is_some()
     }
 
     /// Counts names on disk that are no keys and were left out of a listing.

@@ -48,7 +48,7 @@ fn extent(object: &Object, selection: Selection) -> (u64, u64) {
 async fn describe(call: &Call<'_>) -> Result<(Option<(Object, Selection)>, Response), S3Error> {
     let Some(path) = call.path_to_read()? else { return Err(S3Error::new(Code::NoSuchKey)) };
     let object = reader::open(call.tree(), call.bucket()?, &path, call.identity()).await?;
-    let metadata = object.metadata(call.key()?.as_str()).await?;
+    let metadata = object.metadata(call.tree(), call.bucket()?, call.key()?.as_str()).await?;
     let modified_s = object.stat.modified_ns.div_euclid(1_000_000_000);
     let conditions = ReadConditions::of(call.head, call.now_unix_s());
     match conditions.evaluate(&metadata.etag, modified_s) {

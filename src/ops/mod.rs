@@ -5,7 +5,10 @@
 pub mod call;
 pub mod response;
 
+pub mod document;
 pub mod flow;
+pub mod incoming;
+pub mod memory;
 pub mod pace;
 pub mod receive;
 

@@ -19,10 +19,12 @@ use uring::time::{self, Sleep};
 use crate::auth::authenticate::Rules;
 use crate::auth::credential::Credentials;
 use crate::fs::bucket::{self, Bucket};
+use crate::fs::collect;
 use crate::fs::inflight;
 use crate::fs::multipart;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
 use crate::ops::call::{Etags, Service};
+use crate::ops::memory::Memory;
 use crate::server::access_log::AccessLog;
 use crate::server::config::Config;
 use crate::server::connection;
@@ -82,6 +84,8 @@ const TICK: Duration = Duration::from_millis(250);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How long a core waits for the first one to probe the filesystem.
 const PROBE_WAIT: Duration = Duration::from_millis(2);
+/// Between two looks for sidecars that nothing refers to.
+const COLLECT_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs a core.
 pub async fn run(given: Given, own: Own) {
@@ -98,18 +102,21 @@ pub async fn run(given: Given, own: Own) {
         setting::EtagKind::Md5 => Etags::Md5,
         setting::EtagKind::Opaque => Etags::Opaque,
     };
-    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags };
+    let memory = Memory::new(given.config.limits.document_bytes_per_core);
+    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags, memory };
     let access_log = (given.config.access_log == setting::Switch::On)
         .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
     let Given { config, credentials, rules, .. } = given;
     let core = CoreState::new(service, credentials, rules, &config, metrics, access_log);
-    let limit = (config.limits.connections_max as usize).div_ceil(cores_count(&config)).max(1);
+    let limit = (config.limits.connections_max as usize).div_ceil(config.cores.count()).max(1);
     task::spawn(tick(core.clone()));
     let acceptors = listeners.into_iter().map(Acceptor::new).collect::<Result<Vec<_>, Errno>>();
     let acceptors = match acceptors {
         Ok(acceptors) => acceptors,
         Err(error) => return tracing::error!("a listener cannot be used: {error}"),
     };
+    // A page that is asked for as soon as the server is ready shows no zeros.
+    observe(&core);
     reports.ready();
     let mut gate = Gate { core: core.clone(), acceptors, limit, rest: None };
     let mut command = next_command(&commands, Some(&mut gate)).await;
@@ -124,14 +131,6 @@ pub async fn run(given: Given, own: Own) {
     }
     observe(&core);
     reports.ended();
-}
-
-fn cores_count(config: &Config) -> usize {
-    match &config.cores {
-        setting::Cores::Auto => uring::affinity::allowed().map_or(1, |cpus| cpus.len()),
-        setting::Cores::Count(count) => *count,
-        setting::Cores::List(list) => list.len(),
-    }
 }
 
 /// Opens the tree; the first core also probes it and cleans up after servers that are gone.
@@ -165,6 +164,7 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
         );
     }
     sweep(&tree).await;
+    task::spawn(collect(tree.clone()));
     Ok(tree)
 }
 
@@ -183,6 +183,19 @@ async fn sweep(tree: &Tree) {
                 }
             }
         }
+    }
+}
+
+/// Removes sidecars that nothing refers to any more, at start and then once in a while: what they cost is a block each, and
+/// finding them may take a walk over the whole tree.
+async fn collect(tree: Rc<Tree>) {
+    loop {
+        match collect::collect(&tree).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "sidecars that nothing refers to removed"),
+            Err(error) => tracing::warn!("sidecars could not be collected: {error}"),
+        }
+        time::sleep(COLLECT_PAUSE).await;
     }
 }
 

@@ -16,7 +16,7 @@ use crate::auth::credential::Caller;
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Method, RequestHead, Version};
 use crate::http::response::ResponseHead;
-use crate::ops::receive::NextRequest;
+use crate::ops::incoming::NextRequest;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::{S3Error, render};
 use crate::s3::route::Route;
@@ -104,7 +104,7 @@ pub async fn answer(
     };
     let sent = send_response(&exchange, head.method(), head.version(), persistence, response).await;
     finish(&exchange, sent.status, sent.bytes, error.as_ref());
-    if next == NextRequest::Lost {
+    if next != NextRequest::Readable && persistence == Persistence::Close {
         drain(exchange.core, exchange.socket).await;
     }
     match sent.end {
@@ -139,7 +139,8 @@ async fn send_response(
     response: Response,
 ) -> Sent {
     let mut out = Vec::with_capacity(1024);
-    let Response { status, headers, body } = response;
+    // The share is given back when the body has been sent.
+    let Response { status, headers, body, share: _share } = response;
     let status = match body {
         Body::Slow(document) => {
             return send_slow(exchange, version, persistence, headers, document).await;
@@ -298,7 +299,7 @@ async fn send_slow(
     let mut timer = time::sleep(SLOW_AFTER);
     if let time::First::Left(result) = time::race(&mut document, &mut timer).await {
         let response = match result {
-            Ok(document) => Response { status: 200, headers, body: Body::Xml(document) },
+            Ok(document) => Response { headers, ..Response::xml(document) },
             Err(error) => rendered(exchange, "/", &error),
         };
         return Box::pin(send_response(exchange, Method::Post, version, persistence, response)).await;

@@ -187,6 +187,13 @@ impl Fixture {
         assert!(settled, "{name}: {:?} bytes of the arena are free", arena());
     }
 
+    /// Sidecars of all buckets.
+    pub fn sidecars(&self) -> Vec<PathBuf> {
+        let mut files = files_below(&self.root().join(".ringway/b"));
+        files.retain(|file| file.parent().is_some_and(|parent| parent.ends_with("overflow")));
+        files
+    }
+
     /// Temporary names in the whole tree.
     pub fn temporary_names(&self) -> Vec<PathBuf> {
         let is_temporary = |path: &PathBuf| {

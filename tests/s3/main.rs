@@ -15,6 +15,7 @@ mod hostile_keys;
 mod hostile_requests;
 mod hostile_trees;
 mod hostile_uploads;
+mod overflow;
 mod posix;
 mod request;
 mod transcript;

@@ -151,6 +151,16 @@ pub fn open_at_start(path: &std::path::Path, flags: i32) -> Result<File, Errno> 
     Ok(File::opened(unsafe { OwnedFd::from_raw_fd(fd) }, flags))
 }
 
+/// Whether this process may call `openat2`, which the engine without a ring opens everything with.
+pub(crate) fn try_open() -> Result<(), Errno> {
+    let root = open_at_start(std::path::Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
+    let opening =
+        Opening { flags: libc::O_PATH | libc::O_DIRECTORY, mode: 0, resolve: libc::RESOLVE_BENEATH };
+    let mut open = name::Open::new(root, CString::from(c"."), opening);
+    let result = open.call();
+    open.take_file(result).map(|_| ())
+}
+
 /// Starts an operation whose result says only whether it worked.
 fn plain(op: Op, identity: Identity) -> impl Future<Output = Result<(), Errno>> + use<> {
     let flight = Flight::new(op, identity);
@@ -336,22 +346,28 @@ pub fn read_bytes(
 
 /// Writes memory of the heap at `offset`, for small things outside the data path.
 ///
-/// Shape: the bytes written, which may be fewer than were given, and the memory.
-pub fn write_bytes(
+/// Errors: ENOSPC when nothing more is taken, which a full disk may say that way.
+pub async fn write_bytes(
     file: &File,
-    bytes: Box<[u8]>,
-    offset: u64,
+    mut bytes: Box<[u8]>,
+    mut offset: u64,
     identity: Identity,
-) -> impl Future<Output = (Result<u32, Errno>, Box<[u8]>)> + use<> {
-    let length = u32::try_from(bytes.len()).expect("small things are smaller than 4 GiB");
-    let op = Op::WriteBytes(content::WriteBytes { file: file.clone(), bytes, length, offset });
-    let flight = Flight::new(op, identity);
-    async move {
-        match flight.await {
-            (result, Op::WriteBytes(op)) => (Errno::check(result), op.bytes),
-            _ => unreachable!("a flight returns the operation it was made with"),
+) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let length = u32::try_from(bytes.len()).expect("small things are smaller than 4 GiB");
+        let op = Op::WriteBytes(content::WriteBytes { file: file.clone(), bytes, length, offset });
+        let (result, Op::WriteBytes(op)) = Flight::new(op, identity).await else {
+            unreachable!("a flight returns the operation it was made with")
+        };
+        let written = Errno::check(result)?;
+        if written == 0 {
+            return Err(Errno::NOSPC);
         }
+        // A short count is rare, so what is left may be copied.
+        bytes = op.bytes[written as usize..].into();
+        offset += u64::from(written);
     }
+    Ok(())
 }
 
 /// Reads an extended attribute into `value` with a plain call; returns its length.

@@ -13,14 +13,14 @@ use uring::identity::Identity;
 use uring::stat::FileKind;
 
 use super::record::{self, UploadRecord, in_place_name};
-use crate::fs::bucket::{Bucket, Store};
+use crate::fs::bucket::{Bucket, Store, settle_store};
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
 use crate::fs::flush;
 use crate::fs::inflight;
 use crate::fs::path::KeyKind;
 use crate::fs::together::together;
-use crate::fs::tree::{BENEATH, Durability, Tree, own_directory_opening};
+use crate::fs::tree::{BENEATH, Tree, own_directory_opening};
 use crate::fs::writer::{self, Path};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::{ObjectKey, UploadId};
@@ -83,7 +83,7 @@ pub async fn create(target: &Target<'_>, record: &UploadRecord) -> Result<Upload
         let born = make_in_place_file(target, &directory, super::claims::FIRST_FILE).await?;
         let content = record.encode();
         commit::replace_own_file(tree, &directory, record::UPLOAD, content).await.map_err(failed)?;
-        settle(tree, &store).await.map_err(failed)?;
+        settle_store(tree, &store).await.map_err(failed)?;
         Ok(born)
     };
     match made.await {
@@ -121,20 +121,6 @@ pub(super) async fn make_in_place_file(
         Err(Errno::XDEV | Errno::NOTSUP | Errno::NOSYS | Errno::PERM | Errno::MLINK) => Ok(Born::Nowhere),
         Err(errno) => Err(s3_error(Doing::Write, errno)),
     }
-}
-
-/// Makes the entry of a new upload durable, and the entries of the directories above, which may be new too.
-async fn settle(tree: &Tree, store: &File) -> Result<(), Errno> {
-    if tree.making.durability < Durability::Full {
-        return Ok(());
-    }
-    // The bucket's own directory, `b`, `.ringway` and the top: flushing one that did not change costs no disk.
-    for path in [c".", c"..", c"../..", c"../../..", c"../../../.."] {
-        let opening = Opening { flags: libc::O_RDONLY | libc::O_DIRECTORY, mode: 0, resolve: 0 };
-        let directory = file::open(store, CString::from(path), opening, Identity::SERVER).await?;
-        flush::flush_directory(tree, &directory).await?;
-    }
-    Ok(())
 }
 
 /// Finds an upload of a key.

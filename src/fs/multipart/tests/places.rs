@@ -180,7 +180,8 @@ fn checksums_of_objects() {
             };
             assert_eq!(server.complete(&id, &list).await.unwrap().checksum, want);
             let object = reader::open(&server.tree, &bucket_name(), &key_path(), ME).await.unwrap();
-            assert_eq!(object.metadata(KEY).await.unwrap().checksum, want);
+            let metadata = object.metadata(&server.tree, &bucket_name(), KEY).await.unwrap();
+            assert_eq!(metadata.checksum, want);
         }
     });
 }
