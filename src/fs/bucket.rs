@@ -8,11 +8,12 @@ use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 use uring::errno::Errno;
-use uring::file::{self, Entry, File, Opening, Sync};
+use uring::file::{self, Entry, File, Opening};
 use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
 use super::failure::{Doing, s3_error};
+use super::flush;
 use super::inflight;
 use super::key_lock::Hold;
 use super::mount::Mount;
@@ -127,7 +128,7 @@ pub(super) async fn settle_store(tree: &Tree, store: &File) -> Result<(), Errno>
     for path in [c".", c"..", c"../..", c"../../..", c"../../../.."] {
         let opening = Opening { flags: libc::O_RDONLY | libc::O_DIRECTORY, mode: 0, resolve: 0 };
         let directory = file::open(store, CString::from(path), opening, Identity::SERVER).await?;
-        file::sync(&directory, Sync::Everything).await?;
+        flush::flush_directory(tree, &directory).await?;
     }
     Ok(())
 }
@@ -167,29 +168,25 @@ pub enum Creation {
 ///
 /// Errors: InvalidBucketName when something that is no directory has the name; those of the filesystem.
 pub async fn create(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Creation, S3Error> {
-    match file::make_directory(&tree.root, c_name(name), tree.making.directory_mode, identity).await {
-        Ok(()) => {}
-        Err(Errno::EXIST) => {
-            return match Bucket::open(tree, name, identity).await {
-                Ok(_) => Ok(Creation::Existed),
-                Err(error) if error.code() == Code::NoSuchBucket => {
-                    Err(S3Error::new(Code::BucketAlreadyExists)
-                        .with_message("the name is taken by something that is no bucket"))
-                }
-                Err(error) => Err(error),
-            };
-        }
-        Err(errno) => return Err(s3_error(Doing::Place, errno)),
-    }
-    flush_root(tree).await?;
-    Ok(Creation::Made)
+    let mount = tree.probe_root().await.map_err(|errno| s3_error(Doing::Place, errno))?;
+    flush::check_writable(tree, &mount)?;
+    let creation = make(tree, name, identity).await?;
+    // One that is there may have been made a moment ago, and its maker's flush may have failed.
+    flush::flush_names(tree, &tree.root).await?;
+    Ok(creation)
 }
 
-async fn flush_root(tree: &Tree) -> Result<(), S3Error> {
-    if tree.making.durability < Durability::Full {
-        return Ok(());
+async fn make(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Creation, S3Error> {
+    match file::make_directory(&tree.root, c_name(name), tree.making.directory_mode, identity).await {
+        Ok(()) => Ok(Creation::Made),
+        Err(Errno::EXIST) => match Bucket::open(tree, name, identity).await {
+            Ok(_) => Ok(Creation::Existed),
+            Err(error) if error.code() == Code::NoSuchBucket => Err(S3Error::new(Code::BucketAlreadyExists)
+                .with_message("the name is taken by something that is no bucket")),
+            Err(error) => Err(error),
+        },
+        Err(errno) => Err(s3_error(Doing::Place, errno)),
     }
-    file::sync(&tree.root, Sync::Everything).await.map_err(|errno| s3_error(Doing::Flush, errno))
 }
 
 /// Directories looked into by one DeleteBucket; a tree of more empty ones is reported as not empty.
@@ -245,7 +242,7 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
         let opened = file::open(directory, child.clone(), opening, identity).await.map_err(failed)?;
         path.push((opened, child));
     }
-    flush_root(tree).await?;
+    flush::flush_names(tree, &tree.root).await?;
     abort::abort_all(tree, &bucket).await;
     remove_store(tree, &bucket).await;
     Ok(())

@@ -14,6 +14,7 @@ use uring::stat::{self, FileKind};
 
 use super::bucket::{Bucket, readable};
 use super::failure::{Doing, s3_error};
+use super::flush;
 use super::inflight;
 use super::key_lock::Hold;
 use super::metadata::document;
@@ -70,12 +71,7 @@ impl Target<'_> {
     ///
     /// Errors: ServiceUnavailable on a mount whose directories could not be flushed.
     pub fn check_writable(&self) -> Result<(), S3Error> {
-        if self.bucket.mount.is_suspect() && self.full() {
-            let message =
-                "writes to this filesystem are stopped because a directory could not be made durable";
-            return Err(S3Error::new(Code::ServiceUnavailable).with_message(message));
-        }
-        Ok(())
+        flush::check_writable(self.tree, &self.bucket.mount)
     }
 
     /// Fails early on a condition that cannot hold and on a name that something else has; the commit checks again.
@@ -423,10 +419,7 @@ pub(super) async fn replace_own_file(
             file::sync(&file, Sync::Content).await?;
         }
         rename_to((directory, &temporary), (directory, name), 0, me).await?;
-        if tree.making.durability == Durability::Full {
-            file::sync(directory, Sync::Everything).await?;
-        }
-        Ok(())
+        flush::flush_directory(tree, directory).await
     }
     .await;
     if replaced.is_err() {
@@ -449,38 +442,30 @@ async fn settle(target: &Target<'_>, place: Place) -> Result<(), S3Error> {
         return Ok(());
     }
     for directory in std::iter::once(&place.directory).chain(place.changed.iter().rev()) {
-        flush_directory(target.bucket, directory).await?;
+        flush_opened(target.tree, directory).await?;
     }
     Ok(())
 }
 
 /// Flushes directories that nobody is promised anything about yet; an error that matters stops later writes.
-pub(super) async fn settle_all(tree: &Tree, bucket: &Bucket, directories: &[File]) {
+pub(super) async fn settle_all(tree: &Tree, directories: &[File]) {
     if tree.making.durability == Durability::Full {
         for directory in directories.iter().rev() {
-            let _ = flush_directory(bucket, directory).await;
+            let _ = flush_opened(tree, directory).await;
         }
     }
 }
 
 /// Flushes a directory that was opened with O_PATH, under the server's own identity: whoever may write a directory may
 /// still be unable to open it for reading.
-pub(super) async fn flush_directory(bucket: &Bucket, directory: &File) -> Result<(), S3Error> {
+pub(super) async fn flush_opened(tree: &Tree, directory: &File) -> Result<(), S3Error> {
     let opened = match readable(directory).await {
         Ok(opened) => opened,
         // It was removed meanwhile, and with it what was put there; that is somebody's delete, not a lost write.
         Err(Errno::NOENT) if writer::is_gone(directory) => return Ok(()),
         Err(errno) => return Err(s3_error(Doing::Flush, errno)),
     };
-    match file::sync(&opened, Sync::Everything).await {
-        Ok(()) => Ok(()),
-        Err(errno) => {
-            if errno == Errno::IO {
-                bucket.mount.suspect();
-            }
-            Err(s3_error(Doing::Flush, errno))
-        }
-    }
+    flush::flush_names(tree, &opened).await
 }
 
 /// Makes a directory the object of its key (`dir/`).

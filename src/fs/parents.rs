@@ -121,7 +121,7 @@ pub async fn make(
             Err(errno) => {
                 prune_made(tree, bucket, &made, identity).await;
                 // What another write has put something into stays, and the next one flushes nothing above.
-                commit::settle_all(tree, bucket, &changed).await;
+                commit::settle_all(tree, &changed).await;
                 return Err(failed(errno));
             }
         }

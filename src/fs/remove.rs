@@ -6,18 +6,19 @@
 use std::ffi::CString;
 
 use uring::errno::Errno;
-use uring::file::{self, Opening};
+use uring::file::{self, File, Opening};
 use uring::stat::{self, FileKind};
 
 use super::bucket::readable;
-use super::commit::{self, Target};
+use super::commit::Target;
 use super::failure::{Doing, s3_error};
+use super::flush;
 use super::key_lock::Hold;
 use super::metadata::record;
 use super::parents;
 use super::path::KeyKind;
 use super::reader;
-use super::tree::{BENEATH, Durability};
+use super::tree::{BENEATH, Durability, own_directory_opening};
 use crate::s3::error::S3Error;
 use crate::s3::precondition::WriteCondition;
 
@@ -31,8 +32,7 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
         WriteCondition::Absent | WriteCondition::Present | WriteCondition::Matches(_) => Hold::Exclusive,
     };
     let key = target.path.path().to_bytes();
-    let (locks, inode) = (&target.tree.shared.locks, target.bucket.stat.inode);
-    let locked = locks.lock(inode, key, hold).await;
+    let locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
     if *condition != WriteCondition::Unconditional {
         let path = CString::from(target.path.path());
         let found = reader::open_below(
@@ -49,17 +49,36 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
             Err(errno) => return Err(s3_error(Doing::Find, errno)),
         }
     }
+    let Some(above) = directory_above(target).await? else { return Ok(()) };
     let removed = match target.path.kind() {
-        KeyKind::File => remove_file(target).await?,
-        KeyKind::Directory => remove_directory(target).await?,
+        KeyKind::File => remove_file(target, &above).await?,
+        KeyKind::Directory => remove_directory(target, &above).await?,
     };
     drop(locked);
+    // Also when nothing is gone: another delete may have taken the name away, and its flush may have failed or be under
+    // way.
+    flush::flush_names(target.tree, &above).await?;
     match removed {
         Removed::Gone => parents::prune(target.tree, target.bucket, target.path, target.identity).await,
-        // Another delete may have taken the name away and not have flushed that yet; it holds the lock until it has.
-        Removed::Nothing => drop(locks.lock(inode, key, Hold::Exclusive).await),
+        Removed::Nothing => {}
     }
     Ok(())
+}
+
+/// The directory that the name is in, if it is there; opened such that it can be flushed, before a name in it goes.
+async fn directory_above(target: &Target<'_>) -> Result<Option<File>, S3Error> {
+    let opened = async {
+        let found = parents::find(target.bucket, target.path, target.identity).await?;
+        match target.tree.making.durability {
+            Durability::Full => readable(&found).await,
+            Durability::Data | Durability::None => Ok(found),
+        }
+    };
+    match opened.await {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+        Err(errno) => Err(s3_error(Doing::Remove, errno)),
+    }
 }
 
 /// What a delete has done.
@@ -71,16 +90,11 @@ enum Removed {
     Nothing,
 }
 
-async fn remove_file(target: &Target<'_>) -> Result<Removed, S3Error> {
+async fn remove_file(target: &Target<'_>, above: &File) -> Result<Removed, S3Error> {
     let failed = |errno| s3_error(Doing::Remove, errno);
-    let directory = match parents::find(target.bucket, target.path, target.identity).await {
-        Ok(directory) => directory,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(Removed::Nothing),
-        Err(errno) => return Err(failed(errno)),
-    };
     let leaf = CString::from(target.path.leaf());
     let opening = Opening { flags: libc::O_PATH | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
-    let kind = match file::open(&directory, leaf.clone(), opening, target.identity).await {
+    let kind = match file::open(above, leaf.clone(), opening, target.identity).await {
         Ok(found) => stat::stat_slow(&found).await.map_err(failed)?.kind,
         Err(Errno::NOENT | Errno::LOOP) => return Ok(Removed::Nothing),
         Err(errno) => return Err(failed(errno)),
@@ -88,51 +102,48 @@ async fn remove_file(target: &Target<'_>) -> Result<Removed, S3Error> {
     if kind != FileKind::Regular {
         return Ok(Removed::Nothing);
     }
-    match file::unlink(&directory, leaf, 0, target.identity).await {
-        Ok(()) => {}
+    match file::unlink(above, leaf, 0, target.identity).await {
+        Ok(()) => Ok(Removed::Gone),
         // Another delete, or a directory that took the name meanwhile.
-        Err(Errno::NOENT | Errno::ISDIR) => return Ok(Removed::Nothing),
-        Err(errno) => return Err(failed(errno)),
+        Err(Errno::NOENT | Errno::ISDIR) => Ok(Removed::Nothing),
+        Err(errno) => Err(failed(errno)),
     }
-    if target.tree.making.durability == Durability::Full {
-        commit::flush_directory(target.bucket, &directory).await?;
+}
+
+/// Whether what was looked for is there, as what it was looked for.
+fn is_there(looked: Result<(), Errno>) -> Result<bool, Errno> {
+    match looked {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(false),
+        Err(errno) => Err(errno),
     }
-    Ok(Removed::Gone)
 }
 
 /// Takes the mark of a directory object away; the directory itself goes when nothing is in it.
-async fn remove_directory(target: &Target<'_>) -> Result<Removed, S3Error> {
+async fn remove_directory(target: &Target<'_>, above: &File) -> Result<Removed, S3Error> {
     let failed = |errno| s3_error(Doing::Remove, errno);
-    let path = CString::from(target.path.path());
-    let opened =
-        reader::open_below(target.tree, &target.bucket.directory, path, KeyKind::Directory, target.identity)
-            .await;
-    let object = match opened {
-        Ok(object) => object,
+    let leaf = CString::from(target.path.leaf());
+    let opened = file::open(above, leaf.clone(), own_directory_opening(), target.identity).await;
+    let directory = match opened {
+        Ok(directory) => directory,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(Removed::Nothing),
         Err(errno) => return Err(failed(errno)),
     };
-    let directory = match parents::find(target.bucket, target.path, target.identity).await {
-        Ok(directory) => directory,
-        Err(errno) => return Err(failed(errno)),
-    };
-    let leaf = CString::from(target.path.leaf());
-    // An empty record decodes to none, so this ends the object whether or not the directory can go.
-    let unmarked = file::set_attribute(&object.file, record::XATTR, Box::default(), 0, target.identity);
-    unmarked.await.map_err(failed)?;
-    let removed = match file::unlink(&directory, leaf, libc::AT_REMOVEDIR, target.identity).await {
-        Ok(()) => Removed::Gone,
-        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Removed::Nothing,
-        Err(errno) => return Err(failed(errno)),
-    };
-    if target.tree.making.durability == Durability::Full {
-        if removed == Removed::Nothing {
-            let opened = readable(&object.file).await.map_err(failed)?;
-            file::sync(&opened, file::Sync::Everything)
-                .await
-                .map_err(|errno| s3_error(Doing::Flush, errno))?;
+    let mut removed = Removed::Nothing;
+    let object =
+        reader::open_below(target.tree, above, leaf.clone(), KeyKind::Directory, target.identity).await;
+    if is_there(object.map(drop)).map_err(failed)? {
+        // An empty record decodes to none, so this ends the object whether or not the directory can go.
+        let unmarked = file::set_attribute(&directory, record::XATTR, Box::default(), 0, target.identity);
+        unmarked.await.map_err(failed)?;
+        match file::unlink(above, leaf, libc::AT_REMOVEDIR, target.identity).await {
+            Ok(()) => removed = Removed::Gone,
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => {}
+            Err(errno) => return Err(failed(errno)),
         }
-        commit::flush_directory(target.bucket, &directory).await?;
+    }
+    if removed == Removed::Nothing {
+        flush::flush_names(target.tree, &directory).await?;
     }
     Ok(removed)
 }

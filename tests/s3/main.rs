@@ -6,6 +6,7 @@
 mod conditions;
 mod connection;
 mod cuts;
+mod durable;
 mod early_errors;
 mod faults;
 mod fixture;

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString};
 
 use uring::arena::{self, BlockSize};
 use uring::errno::Errno;
-use uring::file::{self, File, Opening, Sync};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
 use uring::stat::{self, Stat};
 
@@ -21,10 +21,11 @@ use super::upload::{Upload, instance_of};
 use crate::fs::bucket::Bucket;
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
+use crate::fs::flush;
 use crate::fs::inflight;
 use crate::fs::mount::{Filesystem, Mount};
 use crate::fs::reader;
-use crate::fs::tree::{BENEATH, Durability};
+use crate::fs::tree::BENEATH;
 use crate::fs::writer::{self, Path, Staged};
 use crate::s3::error::S3Error;
 
@@ -234,8 +235,8 @@ async fn cut(target: &Target<'_>, file: &File, size_bytes: u64) -> Result<bool, 
 async fn name_whole(target: &Target<'_>, upload: &Upload, file: &File) {
     forget_whole(upload).await;
     let named = commit::link_own(file, &upload.directory, WHOLE).await;
-    if named.is_ok() && target.tree.making.durability == Durability::Full {
-        let _ = file::sync(&upload.directory, Sync::Everything).await;
+    if named.is_ok() {
+        let _ = flush::flush_directory(target.tree, &upload.directory).await;
     }
 }
 

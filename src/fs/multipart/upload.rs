@@ -8,7 +8,7 @@
 use std::ffi::{CStr, CString};
 
 use uring::errno::Errno;
-use uring::file::{self, File, Opening, Sync};
+use uring::file::{self, File, Opening};
 use uring::identity::Identity;
 use uring::stat::FileKind;
 
@@ -16,10 +16,11 @@ use super::record::{self, UploadRecord, in_place_name};
 use crate::fs::bucket::{Bucket, Store, settle_store};
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
+use crate::fs::flush;
 use crate::fs::inflight;
 use crate::fs::path::KeyKind;
 use crate::fs::together::together;
-use crate::fs::tree::{BENEATH, Durability, Tree, own_directory_opening};
+use crate::fs::tree::{BENEATH, Tree, own_directory_opening};
 use crate::fs::writer::{self, Path};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::{ObjectKey, UploadId};
@@ -203,10 +204,8 @@ pub(super) async fn remove(tree: &Tree, store: &File, id: &UploadId) -> Result<(
             Err(error) => return Err(error),
         };
         match file::unlink(&directory, CString::from(record::UPLOAD), 0, me).await {
-            Ok(()) if tree.making.durability == Durability::Full => {
-                let _ = file::sync(&directory, Sync::Everything).await;
-            }
-            Ok(()) | Err(Errno::NOENT) => {}
+            Ok(()) => drop(flush::flush_directory(tree, &directory).await),
+            Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
         while let Ok(entries) = file::read_directory(&directory).await {

@@ -1,0 +1,97 @@
+//! What is answered with success is durable: flushes that fail, and what is answered then and later.
+//!
+//! A flush that fails is the evidence that there was one. Faults are planned on the one core of a whole server; what is
+//! lost without the flush is for the power cuts of `tests/crash`. Source: fsync(2); ARCHITECTURE.md, "One PUT".
+
+use uring::errno::Errno;
+use uring::fault::{Fault, Nth, OperationKind, Rule};
+
+use crate::fixture::{Fixture, on_both_engines};
+use crate::request::Request;
+
+/// One operation of a kind fails, or all from the first on.
+fn fail(fixture: &Fixture, kind: OperationKind, nth: Nth, errno: Errno) {
+    fixture.plan(vec![Rule { kind: Some(kind), nth, fault: Fault::Fail(errno) }]);
+}
+
+fn new_bucket() -> Request {
+    Request::new("PUT", "/another")
+}
+
+#[test]
+fn a_delete_is_flushed_whoever_took_the_name_away() {
+    on_both_engines(|engine| {
+        let fixture = Fixture::start(engine);
+        for key in ["k", "d/", "d/k"] {
+            fixture.put(key, b"");
+        }
+        std::fs::write(fixture.path("posix"), b"1").expect("a file");
+        std::fs::remove_file(fixture.path("posix")).expect("removed");
+        for key in ["d/k", "d/", "k", "posix"] {
+            fail(&fixture, OperationKind::Sync, Nth::From(1), Errno::NOSPC);
+            for name in ["the delete", "the repeated delete"] {
+                let answer = fixture.send(Request::delete(key));
+                answer.expect_error(&format!("{name} of {key}"), 507, "InsufficientStorage");
+            }
+            fixture.plan(Vec::new());
+            fixture.send(Request::delete(key)).expect_status(key, 204);
+        }
+        // Where no directory is there is nothing to flush.
+        fail(&fixture, OperationKind::Sync, Nth::From(1), Errno::NOSPC);
+        fixture.send(Request::delete("none/k")).expect_status("none/k", 204);
+        fixture.plan(Vec::new());
+    });
+}
+
+#[test]
+fn a_bucket_that_is_there_is_flushed_too() {
+    on_both_engines(|engine| {
+        let fixture = Fixture::start(engine);
+        fail(&fixture, OperationKind::Sync, Nth::From(1), Errno::NOSPC);
+        for name in ["made", "found"] {
+            fixture.send(new_bucket()).expect_error(name, 507, "InsufficientStorage");
+        }
+        fixture.plan(Vec::new());
+        fixture.send(new_bucket()).expect_status("flushed", 200);
+    });
+}
+
+/// What changes the tree, with the flushes of it that are of directories; a file's own flush stops nobody else.
+fn changes(fixture: &Fixture) -> Vec<(&'static str, Request, Vec<u64>)> {
+    fixture.put("d/k", b"");
+    fixture.put("d/", b"");
+    fixture.put("k", b"");
+    let begin = || fixture.begin_upload(Request::of_key("POST", "upload"));
+    let upload = begin();
+    vec![
+        ("PutObject", Request::put("new/k"), vec![2, 3]),
+        ("PutObject of a directory", Request::put("newd/"), vec![1, 2]),
+        ("DeleteObject", Request::delete("k"), vec![1]),
+        ("DeleteObject of a directory", Request::delete("d/"), vec![1, 2]),
+        ("CreateBucket", new_bucket(), vec![1]),
+        ("CreateMultipartUpload", Request::of_key("POST", "u").query("uploads", ""), vec![2, 3, 4, 5, 6, 7]),
+        ("UploadPart", Request::part("upload", &upload, 1).body(b"1"), vec![3]),
+        ("AbortMultipartUpload", Request::delete("upload").query("uploadId", &begin()), vec![1]),
+    ]
+}
+
+#[test]
+fn after_eio_of_a_directory_nothing_more_is_promised() {
+    on_both_engines(|engine| {
+        let count = changes(&Fixture::start(engine)).len();
+        for index in 0..count {
+            let flushes = changes(&Fixture::start(engine)).swap_remove(index).2;
+            for nth in flushes {
+                let fixture = Fixture::start(engine);
+                let (name, request, _) = changes(&fixture).swap_remove(index);
+                let name = format!("{name}, flush {nth} on {engine:?}");
+                fail(&fixture, OperationKind::Sync, Nth::Only(nth), Errno::IO);
+                fixture.send(request);
+                fixture.plan(Vec::new());
+                for refused in [Request::put("later"), Request::delete("k"), new_bucket()] {
+                    fixture.send(refused).expect_error(&name, 503, "ServiceUnavailable");
+                }
+            }
+        }
+    });
+}
