@@ -13,7 +13,7 @@ use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use uring::cores::{self, Main, Settings};
+use uring::cores::{self, Main, Settings, StartError};
 use uring::errno::Errno;
 use uring::net::Socket;
 use uring::task;
@@ -58,7 +58,7 @@ pub struct Measured {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PhaseError {
     /// The cores cannot be started.
-    Cores(Errno),
+    Cores(StartError),
     /// A connection cannot be opened before the first request.
     Connect(Errno),
     /// A core or a lane ended without its counts: a defect of this program.
@@ -68,7 +68,7 @@ pub enum PhaseError {
 impl fmt::Display for PhaseError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PhaseError::Cores(errno) => write!(out, "no core can be started: {errno}"),
+            PhaseError::Cores(error) => write!(out, "no core can be started: {error}"),
             PhaseError::Connect(errno @ (Errno::MFILE | Errno::NFILE)) => {
                 write!(out, "too many connections ({errno}): raise `ulimit -n` or lower --connections")
             }

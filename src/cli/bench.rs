@@ -12,6 +12,7 @@ use crate::bench;
 use crate::bench::plan::{BenchPlan, Checksum, Credentials, Extent, Preparation, Signing, Target, Work};
 use crate::cli::Failure;
 use crate::cli::layers::Environment;
+use crate::server::descriptors;
 use crate::server::setting::{Cores, EngineChoice, parse_size_bytes};
 
 /// What the requests do.
@@ -149,10 +150,18 @@ impl BenchCommand {
     }
 }
 
+/// Descriptors of a run beside its connections: rings and mailboxes of up to a few dozen cores.
+const DESCRIPTORS_OWN: u64 = 128;
+
 /// Carries out a run and prints its report to `out`, what else there is to say to stderr.
 /// Errors: Usage; Failed when the run came to no report, or no request succeeded.
 pub fn run(command: BenchCommand, environment: Environment<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let (plan, format) = command.plan(environment)?;
+    // A socket for each, and what the process has for itself.
+    let needed = u64::from(plan.connections_count) + DESCRIPTORS_OWN;
+    if let Some(shortage) = descriptors::raise(&format!("--connections {}", plan.connections_count), needed) {
+        eprintln!("ringway: {shortage}");
+    }
     let report = bench::run(&plan).map_err(Failure::failed)?;
     for notice in &report.notices {
         eprintln!("ringway: {notice}");

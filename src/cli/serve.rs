@@ -20,6 +20,7 @@ use crate::auth::authenticate::RegionRule;
 use crate::server::banner::{self, Session, StoredSecret};
 use crate::server::config::Config;
 use crate::server::control::Signals;
+use crate::server::descriptors;
 use crate::server::lifecycle::Outcome;
 use crate::server::root_key::{ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE};
 use crate::server::serve::Server;
@@ -119,11 +120,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, help_heading = "Machine")]
     arena_size: Option<u64>,
 
+    /// Memory for XML documents, both ways, and listings, of each core; beyond it requests wait and are then answered
+    /// 503 SlowDown [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, help_heading = "Machine")]
+    document_memory: Option<u64>,
+
     /// Open S3 connections at most; beyond it new ones wait [default: 16384]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     connections_max: Option<u32>,
 
-    /// A request head that is not whole by then closes its connection [default: 30s]
+    /// A request head that is not whole by then closes its connection [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_time_ms, help_heading = "Limits")]
     header_timeout: Option<u64>,
 
@@ -181,6 +187,7 @@ impl ServeArgs {
         replace(&mut config.cores, self.cores);
         replace(&mut config.engine, self.engine);
         replace(&mut config.limits.arena_bytes_per_core, self.arena_size);
+        replace(&mut config.limits.document_bytes_per_core, self.document_memory);
         replace(&mut config.limits.connections_max, self.connections_max);
         replace(&mut config.limits.header_timeout_ms, self.header_timeout);
         replace(&mut config.limits.idle_timeout_ms, self.idle_timeout);
@@ -212,10 +219,21 @@ pub fn given_root_key(environment: Environment<'_>) -> Result<GivenRootKey, Fail
 /// Serves what was opened until a signal ends it.
 /// Errors: Failed when it does not start, or when what ran was cut or broke.
 pub fn run(opened: Opened) -> Result<(), Failure> {
-    raise_descriptor_limit();
-    let (sink, writer) = log_writer::start(Box::new(std::io::stderr())).map_err(Failure::failed)?;
+    // The first thread of all: what refuses it would refuse the cores too.
+    let started = log_writer::start(Box::new(std::io::stderr()));
+    let (sink, writer) = started.map_err(|error| {
+        Failure::failed(format!(
+            "no thread can be started ({error}): a limit on processes is reached, or a container's seccomp profile \
+             forbids clone3; raise the limit, or use a newer container runtime"
+        ))
+    })?;
     let config = &opened.config;
     log::start(&config.log_filter, config.log_format, sink.clone()).map_err(usage)?;
+    let connections_max = config.limits.connections_max;
+    let needed = descriptors::needed(connections_max, config.cores.count());
+    if let Some(shortage) = descriptors::raise(&format!("--connections-max {connections_max}"), needed) {
+        tracing::warn!("{shortage}");
+    }
     let (root, state_dir) = (config.root.clone(), config.state_dir.clone());
     let (region, root_key) = (config.region.as_str().to_owned(), opened.root_key.clone());
     let ready = move |s3: &[SocketAddr], admin: SocketAddr| {
@@ -240,15 +258,6 @@ pub fn run(opened: Opened) -> Result<(), Failure> {
         Outcome::Drained => Ok(()),
         Outcome::Cut => Err(Failure::failed("requests that still ran were cut")),
         Outcome::Failed => Err(Failure::failed("a core failed; the log says why")),
-    }
-}
-
-/// A connection and the file it serves are two descriptors, so the soft limit of 1,024 that most shells set is few.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // Where that is refused the server accepts fewer connections at once.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

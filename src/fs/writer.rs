@@ -225,6 +225,8 @@ pub struct Writer<'a> {
     // Where the next block goes.
     offset: u64,
     reserved_to: u64,
+    // Where the bytes end that were written to fill a direct write's last block.
+    padded_to: u64,
     under_way: VecDeque<Part>,
     // Blocks whose write is over, for whoever fills the next one.
     returned: Vec<Block>,
@@ -258,6 +260,7 @@ impl<'a> Writer<'a> {
             start: offset,
             offset,
             reserved_to: offset,
+            padded_to: offset,
             under_way: VecDeque::with_capacity(DEPTH),
             returned: Vec::new(),
         }
@@ -287,6 +290,7 @@ impl<'a> Writer<'a> {
         self.reserve(padded as u64).await?;
         let writing = file::write_at(self.file, block, 0..padded, self.offset, self.identity);
         self.under_way.push_back(Part { writing, length: padded, offset: self.offset });
+        self.padded_to = self.offset + padded as u64;
         self.offset += length as u64;
         Ok(())
     }
@@ -362,7 +366,8 @@ impl<'a> Writer<'a> {
                 self.reserved_to += step;
                 Ok(())
             }
-            Err(Errno::NOTSUP | Errno::NOSYS) => {
+            // A seccomp profile that does not know the call says EPERM.
+            Err(Errno::NOTSUP | Errno::NOSYS | Errno::PERM) => {
                 self.mount.forget_reserving();
                 Ok(())
             }
@@ -376,12 +381,12 @@ impl<'a> Writer<'a> {
     pub async fn finish(mut self) -> Result<u64, S3Error> {
         while self.settle_one().await? {}
         let end = self.offset;
-        let padded = end.next_multiple_of(ALIGNMENT as u64);
         let is_whole = match self.extent {
             Extent::Whole => true,
             Extent::SlotTo(_) => false,
         };
-        if is_whole && (self.reserved_to > end || (self.file.is_direct() && padded > end)) {
+        // What was written counts, not whether the file is direct: it may have stopped to be after that.
+        if is_whole && self.reserved_to.max(self.padded_to) > end {
             let cut = file::truncate(self.file, end, self.identity).await;
             cut.map_err(|errno| s3_error(Doing::Write, errno))?;
         }

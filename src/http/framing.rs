@@ -62,7 +62,7 @@ pub enum FramingError {
     CodingOfHttp10,
     /// HTTP/1.1 without Host, or several Host lines.
     HostCount,
-    /// A Host that is no host and port, or that differs from an absolute target's authority.
+    /// A Host that is no host and port, that differs from an absolute target's authority, or is missing beside one.
     Host,
     /// Expect with anything but `100-continue`.
     Expectation,
@@ -115,6 +115,8 @@ impl std::error::Error for FramingError {}
 fn check_host(head: &RequestHead) -> Result<(), FramingError> {
     match (head.header_count("host"), head.version()) {
         (1, Version::Http10 | Version::Http11) => {}
+        // No header that is signed would say which host, and so which bucket, is meant.
+        (0, Version::Http10) if head.authority().is_some() => return Err(FramingError::Host),
         (0, Version::Http10) => return Ok(()),
         (_, Version::Http10 | Version::Http11) => return Err(FramingError::HostCount),
     }
@@ -329,6 +331,12 @@ mod tests {
             };
             assert_eq!(Framing::of(&head).is_ok(), want.is_ok(), "absolute target against {host}");
         }
+        // Without a Host no header that is signed says which host, and so which bucket, is meant.
+        let Parsed::Complete { head, .. } = RequestHead::parse(b"GET http://h:1/a HTTP/1.0\r\n\r\n").unwrap()
+        else {
+            panic!("partial head");
+        };
+        assert_eq!(Framing::of(&head), Err(FramingError::Host), "absolute target alone");
     }
 
     #[test]

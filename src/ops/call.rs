@@ -1,7 +1,7 @@
 //! A request on its way through an operation: who calls, what is asked, and the tree it is asked of.
 //!
 //! A `Call` can be built from an `Authenticated` request only, and every operation wants one. It holds no body: what
-//! reads bodies is `receive::Incoming`, which wants the same. It decides nothing.
+//! reads bodies is `incoming::Incoming`, which wants the same. It decides nothing.
 
 use std::rc::Rc;
 
@@ -12,6 +12,7 @@ use crate::auth::credential::Caller;
 use crate::fs::path::{self, KeyPath};
 use crate::fs::tree::Tree;
 use crate::http::head::RequestHead;
+use crate::ops::memory::Memory;
 use crate::s3::error::S3Error;
 use crate::s3::names::{BucketName, ObjectKey};
 use crate::s3::route::Route;
@@ -24,6 +25,8 @@ pub struct Service {
     pub region: String,
     /// What the ETag of an object that was put in one piece is.
     pub etags: Etags,
+    /// This core's memory for documents.
+    pub memory: Rc<Memory>,
 }
 
 /// What ETags are.

@@ -8,7 +8,6 @@ use crate::fs::bucket::Bucket;
 use crate::fs::multipart::complete::{self, Completed, Completion, Destination, Planned};
 use crate::fs::multipart::upload;
 use crate::http::head::RequestHead;
-use crate::http::percent::{self, Slash};
 use crate::ops::call::Call;
 use crate::ops::response::{Body, Response};
 use crate::s3::checksum::{Algorithm, Checksum, ChecksumType};
@@ -38,7 +37,7 @@ pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Resu
     let bucket = Bucket::open(call.tree(), &bucket_name, call.identity()).await?;
     let tree = call.service.tree.clone();
     let destination = Destination { tree, bucket, key: key.clone(), path, identity: call.identity() };
-    let location = location_of(call.head, &bucket_name, &key);
+    let location = location_of(call.head);
     let plan = match complete::plan(destination, &id, &completion).await? {
         Planned::Done(completed) => {
             return Ok(Response::xml(document_of(&location, &bucket_name, &key, &completed)));
@@ -51,7 +50,7 @@ pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Resu
         Ok(document_of(&location, &bucket_name, &key, &completed))
     };
     if is_slow {
-        return Ok(Response { status: 200, headers: Vec::new(), body: Body::Slow(Box::pin(finish)) });
+        return Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) });
     }
     finish.await.map(Response::xml)
 }
@@ -61,12 +60,10 @@ fn document_of(location: &str, bucket: &BucketName, key: &ObjectKey, completed: 
     multipart::write_completed(&CompletedUpload { location, bucket, key, etag, checksum })
 }
 
-/// The object's address as this client reaches it, path-style.
-fn location_of(head: &RequestHead, bucket: &BucketName, key: &ObjectKey) -> String {
+/// The object's address as this client reaches it: the request's own, whether host or path names the bucket.
+fn location_of(head: &RequestHead) -> String {
     let host = head.authority().or_else(|| head.header_text("host")).unwrap_or_default();
-    let mut location = format!("http://{host}/{bucket}/");
-    percent::encode_into(key.as_str().as_bytes(), Slash::Encode, &mut location);
-    location
+    format!("http://{host}{}", head.raw_path())
 }
 
 fn object_bytes_of(head: &RequestHead) -> Result<Option<u64>, S3Error> {
@@ -134,9 +131,12 @@ mod tests {
 
     #[test]
     fn the_location_is_where_the_client_finds_it() {
-        let head = head_of("POST", "/bucket/k?uploadId=u", &[("Host", "127.0.0.1:9000")]);
-        let key = ObjectKey::parse("a/b ä".as_bytes()).unwrap();
-        let location = location_of(&head, &BucketName::parse("bucket").unwrap(), &key);
-        assert_eq!(location, "http://127.0.0.1:9000/bucket/a%2Fb%20%C3%A4");
+        for (host, path, want) in [
+            ("127.0.0.1:9000", "/bucket/a/b%20%C3%A4", "http://127.0.0.1:9000/bucket/a/b%20%C3%A4"),
+            ("bucket.s3.test", "/a%2Fb%20%C3%A4", "http://bucket.s3.test/a%2Fb%20%C3%A4"),
+        ] {
+            let head = head_of("POST", &format!("{path}?uploadId=u"), &[("Host", host)]);
+            assert_eq!(location_of(&head), want);
+        }
     }
 }

@@ -23,6 +23,7 @@ use crate::ops::call::{Call, Etags, Service};
 use crate::ops::delete_objects::delete_objects;
 use crate::ops::list_objects::list_objects;
 use crate::ops::list_objects_v2::list_objects_v2;
+use crate::ops::memory::Memory;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::S3Error;
 use crate::s3::operation::Operation;
@@ -95,7 +96,8 @@ fn performed(root: &Path, requests: &[Request<'_>]) -> Vec<String> {
         let making = Making { durability: Durability::Full, file_mode: 0o640, directory_mode: 0o750 };
         let tree = Tree::open(&root, Arc::new(Shared::new(Instance::new())), making).unwrap();
         tree.probe_root().await.unwrap();
-        let service = Service { tree, region: "us-east-1".to_owned(), etags: Etags::Md5 };
+        let (region, memory) = ("us-east-1".to_owned(), Memory::new(1 << 20));
+        let service = Service { tree, region, etags: Etags::Md5, memory };
         for (method, query, body) in &requests {
             let query: Vec<(&str, &str)> =
                 query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

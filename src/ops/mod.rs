@@ -5,6 +5,11 @@
 pub mod call;
 pub mod response;
 
+pub mod document;
+pub mod flow;
+pub mod incoming;
+pub mod memory;
+pub mod pace;
 pub mod receive;
 
 pub mod create_bucket;
@@ -18,7 +23,6 @@ pub mod delete_objects;
 pub mod get_object;
 pub mod list_objects;
 pub mod list_objects_v2;
-pub mod pace;
 pub mod put_object;
 
 pub mod abort_multipart_upload;

@@ -12,7 +12,9 @@ use crate::fs::path::KeyKind;
 use crate::fs::writer::{self, DIRECT_BYTES_MIN, Path, Writer};
 use crate::http::framing::BodyLength;
 use crate::ops::call::{Call, Etags};
-use crate::ops::receive::{self, Incoming, Received};
+use crate::ops::document;
+use crate::ops::incoming::Incoming;
+use crate::ops::receive::{self, Received};
 use crate::ops::response::Response;
 use crate::s3::checksum::Checksum;
 use crate::s3::error::{Code, S3Error};
@@ -124,7 +126,7 @@ async fn put_directory(
     if payload.decoded_bytes.is_some_and(|bytes| bytes > 0) {
         return Err(refused());
     }
-    let received = match receive::receive_empty(incoming, payload).await? {
+    let received = match document::receive_empty(incoming, payload).await? {
         Some(received) => received,
         None => return Err(refused()),
     };

@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use uring::file::File;
 
+use crate::ops::memory::Share;
 use crate::s3::error::S3Error;
 
 /// One response.
@@ -19,6 +20,8 @@ pub struct Response {
     pub headers: Vec<(Cow<'static, str>, String)>,
     /// The body.
     pub body: Body,
+    /// The share of the core's memory that the body has until it is sent.
+    pub share: Option<Share>,
 }
 
 /// Where a body comes from.
@@ -50,12 +53,12 @@ pub struct FileBody {
 impl Response {
     /// A response without a body.
     pub fn empty(status: u16) -> Response {
-        Response { status, headers: Vec::new(), body: Body::Empty }
+        Response { status, headers: Vec::new(), body: Body::Empty, share: None }
     }
 
     /// A 200 with an XML document.
     pub fn xml(document: String) -> Response {
-        Response { status: 200, headers: Vec::new(), body: Body::Xml(document) }
+        Response { status: 200, headers: Vec::new(), body: Body::Xml(document), share: None }
     }
 
     /// Adds a header.

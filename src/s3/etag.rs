@@ -70,11 +70,17 @@ impl ETag {
     }
 }
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.digest {
-            write!(f, "{byte:02x}")?;
+        let mut hex = [0; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.digest) {
+            for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 0x0f]) {
+                *digit = HEX_DIGITS.get(usize::from(value)).copied().unwrap_or_default();
+            }
         }
+        f.write_str(std::str::from_utf8(&hex).unwrap_or_default())?;
         match self.form {
             Form::Md5 => Ok(()),
             Form::Counted(count) => write!(f, "-{count}"),

@@ -116,9 +116,13 @@ pub struct StoredHeaders {
 }
 
 impl StoredHeaders {
-    /// Takes them from a request that makes an object; an empty value is none.
+    /// Takes them from a request that makes an object; an empty value is none. Lines of one name become one value, with
+    /// commas between (RFC 9110 5.3).
     pub fn of(head: &RequestHead) -> StoredHeaders {
-        let stored = |name| head.header(name).filter(|value| !value.is_empty()).map(text_of);
+        let stored = |name| {
+            let lines: Vec<&[u8]> = head.header_values(name).filter(|line| !line.is_empty()).collect();
+            (!lines.is_empty()).then(|| text_of(&lines.join(&b","[..])))
+        };
         StoredHeaders {
             cache_control: stored("cache-control"),
             content_disposition: stored("content-disposition"),
@@ -331,6 +335,20 @@ pub(crate) mod tests {
         let error = check_headers(&head_of("PUT", "/b/k", &[("x-amz-tagging", "a=b")])).unwrap_err();
         assert!(error.message().contains("x-amz-tagging"), "{error}");
         assert_eq!(error.elements(), [("Header", "x-amz-tagging".to_string())]);
+    }
+
+    #[test]
+    fn lines_of_one_header_are_one_value() {
+        let lines = [
+            ("content-encoding", "aws-chunked"),
+            ("Content-Encoding", "gzip"),
+            ("content-encoding", ""),
+            ("cache-control", "no-cache"),
+            ("cache-control", "max-age=7"),
+        ];
+        let stored = StoredHeaders::of(&head_of("PUT", "/b/k", &lines));
+        assert_eq!(stored.content_encoding.as_deref(), Some("gzip"));
+        assert_eq!(stored.cache_control.as_deref(), Some("no-cache,max-age=7"));
     }
 
     #[test]

@@ -131,16 +131,17 @@ impl Query {
 
     /// A page size such as `max-keys`: absent or empty is the most, more than the most is the most (S3A sends 5000).
     ///
-    /// Errors: InvalidArgument for what is no number between 0 and 2147483647, AWS's own limits.
+    /// Errors: InvalidArgument for what is no plain number.
     pub fn page_size(&self, name: &'static str, page_size_max: u32) -> Result<u32, S3Error> {
         let Some(value) = self.value_not_empty(name) else { return Ok(page_size_max) };
-        match value.parse::<i32>().ok().and_then(|number| u32::try_from(number).ok()) {
-            Some(number) => Ok(number.min(page_size_max)),
-            None => Err(S3Error::new(Code::InvalidArgument)
+        if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(S3Error::new(Code::InvalidArgument)
                 .with_message(format!("Argument {name} must be an integer between 0 and 2147483647"))
                 .with_element("ArgumentName", name)
-                .with_element("ArgumentValue", shortened(value))),
+                .with_element("ArgumentValue", shortened(value)));
         }
+        // Digits that do not fit are more than the most too.
+        Ok(value.parse::<u32>().map_or(page_size_max, |number| number.min(page_size_max)))
     }
 }
 
@@ -201,7 +202,9 @@ mod tests {
             ("max-keys=7", Ok(7)),
             ("max-keys=5000", Ok(1000)),
             ("max-keys=2147483647", Ok(1000)),
-            ("max-keys=2147483648", Err(Code::InvalidArgument)),
+            ("max-keys=2147483648", Ok(1000)),
+            ("max-keys=99999999999999999999999", Ok(1000)),
+            ("max-keys=%2B7", Err(Code::InvalidArgument)),
             ("max-keys=-1", Err(Code::InvalidArgument)),
             ("max-keys=blah", Err(Code::InvalidArgument)),
         ];

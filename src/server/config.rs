@@ -61,6 +61,9 @@ pub struct Config {
 pub struct Limits {
     /// Memory of one core's buffer arena, registered with its ring.
     pub arena_bytes_per_core: u64,
+    /// Memory of one core for documents, both ways, and pages of listings; beyond it requests wait, then are told to
+    /// slow down.
+    pub document_bytes_per_core: u64,
     /// Open S3 connections of the whole server; beyond it accept pauses.
     pub connections_max: u32,
     /// From the first byte of a request head to its last.
@@ -79,10 +82,14 @@ impl Limits {
         // Sixteen uploads of 1 MiB blocks with the next block on its way fill half of it; on a machine of 64 cores
         // it is 4 GiB, which such a machine has.
         arena_bytes_per_core: 64 << 20,
+        // Sixteen of the largest documents, or 64 pages of listings in the making, keep a core busy; one of 10,000
+        // connections with a document each would hold 40 GB.
+        document_bytes_per_core: 64 << 20,
         // An idle connection may cost 4 KiB: 64 MiB at this count, no more than one core's arena.
         connections_max: 16_384,
-        // A head is at most 16 KiB: half a minute is enough for a client on a phone, and short for a slowloris.
-        header_timeout_ms: 30_000,
+        // A head is at most 16 KiB, and SDKs send it at once: ten seconds are several retransmissions on a lossy path, and
+        // short for a slowloris.
+        header_timeout_ms: 10_000,
         // SDKs keep idle connections up to 60 s. The client should be the one that closes: a request that crosses
         // our close on the wire is an error that it must retry.
         idle_timeout_ms: 75_000,
@@ -101,6 +108,8 @@ pub const BODY_RATE_WINDOW_MS: u64 = 10_000;
 const ARENA_BYTES_MIN: u64 = 4 << 20;
 /// One registered buffer table entry is at most 1 GiB, and 64 of them are more than a core can keep busy.
 const ARENA_BYTES_MAX: u64 = 64 << 30;
+/// Two of the largest documents; a lot of memory.
+const DOCUMENT_BYTES: RangeInclusive<u64> = 8 << 20..=64 << 30;
 /// O_DIRECT wants it, and the kernel pins whole pages.
 const PAGE_BYTES: u64 = 4096;
 /// Under a second a time-out hits healthy clients; over an hour it protects nothing.
@@ -198,6 +207,9 @@ impl Config {
         if !(ARENA_BYTES_MIN..=ARENA_BYTES_MAX).contains(&arena) || !arena.is_multiple_of(PAGE_BYTES) {
             return Err(SettingError::new("--arena-size is 4MiB to 64GiB in whole pages of 4096 bytes"));
         }
+        if !DOCUMENT_BYTES.contains(&limits.document_bytes_per_core) {
+            return Err(SettingError::new("--document-memory is 8MiB to 64GiB"));
+        }
         if !CONNECTIONS.contains(&limits.connections_max) {
             return Err(SettingError::new("--connections-max is 1 to 1000000"));
         }
@@ -280,6 +292,11 @@ mod tests {
         check("arena small", |config| config.limits.arena_bytes_per_core = 4096, Err("--arena-size"));
         check("arena odd", |config| config.limits.arena_bytes_per_core = (8 << 20) + 1, Err("--arena-size"));
         check("arena least", |config| config.limits.arena_bytes_per_core = 4 << 20, Ok(()));
+        check(
+            "documents small",
+            |config| config.limits.document_bytes_per_core = 1 << 20,
+            Err("--document-memory"),
+        );
         check("no connections", |config| config.limits.connections_max = 0, Err("--connections-max"));
         check("idle 0", |config| config.limits.idle_timeout_ms = 0, Err("--idle-timeout"));
         check("drain long", |config| config.limits.drain_deadline_ms = 3_600_001, Err("--drain-deadline"));

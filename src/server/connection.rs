@@ -15,7 +15,7 @@ use crate::auth::authenticate::{Authenticated, PayloadAuth, authenticate};
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Parsed, RequestHead};
 use crate::ops::call::Call;
-use crate::ops::receive::{Incoming, NextRequest};
+use crate::ops::incoming::{Incoming, NextRequest};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers;
 use crate::s3::route::{self, Route};
@@ -83,9 +83,13 @@ async fn serve_request(
         Err(error) => return respond::refuse(exchange, None, error).await,
     };
     exchange.now_unix_ns = time::unix_ns();
-    let (framing, route) = match understand(core, &head) {
-        Ok(understood) => understood,
-        Err(error) => return respond::refuse(exchange, Some(&head), error).await,
+    let framing = match Framing::of(&head) {
+        Ok(framing) => framing,
+        Err(error) => return respond::refuse(exchange, Some(&head), error.into()).await,
+    };
+    let route = match route::route(&head, &core.domains) {
+        Ok(route) => route,
+        Err(error) => return respond::answer(exchange, &head, &framing, Err(error), unread(&framing)).await,
     };
     exchange.route = Some(&route);
     let (authenticated, auth) = match identify(core, &head, &route, exchange.now_unix_ns) {
@@ -101,12 +105,19 @@ async fn serve_request(
         Ok(()) => dispatch::run(&call, &framing, &mut incoming).await,
         Err(error) => Err(error),
     };
-    exchange.received_bytes = incoming.wire_bytes;
     let next = incoming.next_request();
-    respond::answer(exchange, &head, &framing, result, next).await
+    exchange.received_bytes = incoming.wire_bytes;
+    let persistence = respond::answer(exchange, &head, &framing, result, next).await;
+    match (persistence, next) {
+        (Persistence::KeepAlive, NextRequest::Behind) => match incoming.skip_rest().await {
+            NextRequest::Readable => Persistence::KeepAlive,
+            NextRequest::Behind | NextRequest::Lost => Persistence::Close,
+        },
+        (persistence, _) => persistence,
+    }
 }
 
-/// Whether a body that nobody reads stands in the way of the next request.
+/// Whether the body of a caller who is not known, which nobody reads, stands in the way of the next request.
 fn unread(framing: &Framing) -> NextRequest {
     match framing.body {
         crate::http::framing::BodyLength::Empty | crate::http::framing::BodyLength::Exact(0) => {
@@ -156,13 +167,6 @@ async fn read_head(
             Err(_) => return Ok(None),
         }
     }
-}
-
-/// What the head alone says: which body follows and which operation is asked for.
-fn understand(core: &CoreState, head: &RequestHead) -> Result<(Framing, Route), S3Error> {
-    let framing = Framing::of(head)?;
-    let route = route::route(head, &core.domains)?;
-    Ok((framing, route))
 }
 
 /// Who asks.

@@ -24,6 +24,7 @@ use crate::fs::inflight;
 use crate::fs::multipart;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
 use crate::ops::call::{Etags, Service};
+use crate::ops::memory::Memory;
 use crate::server::access_log::AccessLog;
 use crate::server::config::Config;
 use crate::server::connection;
@@ -101,18 +102,21 @@ pub async fn run(given: Given, own: Own) {
         setting::EtagKind::Md5 => Etags::Md5,
         setting::EtagKind::Opaque => Etags::Opaque,
     };
-    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags };
+    let memory = Memory::new(given.config.limits.document_bytes_per_core);
+    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags, memory };
     let access_log = (given.config.access_log == setting::Switch::On)
         .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
     let Given { config, credentials, rules, .. } = given;
     let core = CoreState::new(service, credentials, rules, &config, metrics, access_log);
-    let limit = (config.limits.connections_max as usize).div_ceil(cores_count(&config)).max(1);
+    let limit = (config.limits.connections_max as usize).div_ceil(config.cores.count()).max(1);
     task::spawn(tick(core.clone()));
     let acceptors = listeners.into_iter().map(Acceptor::new).collect::<Result<Vec<_>, Errno>>();
     let acceptors = match acceptors {
         Ok(acceptors) => acceptors,
         Err(error) => return tracing::error!("a listener cannot be used: {error}"),
     };
+    // A page that is asked for as soon as the server is ready shows no zeros.
+    observe(&core);
     reports.ready();
     let mut gate = Gate { core: core.clone(), acceptors, limit, rest: None };
     let mut command = next_command(&commands, Some(&mut gate)).await;
@@ -127,14 +131,6 @@ pub async fn run(given: Given, own: Own) {
     }
     observe(&core);
     reports.ended();
-}
-
-fn cores_count(config: &Config) -> usize {
-    match &config.cores {
-        setting::Cores::Auto => uring::affinity::allowed().map_or(1, |cpus| cpus.len()),
-        setting::Cores::Count(count) => *count,
-        setting::Cores::List(list) => list.len(),
-    }
 }
 
 /// Opens the tree; the first core also probes it and cleans up after servers that are gone.

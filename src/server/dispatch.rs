@@ -6,8 +6,9 @@
 use crate::http::framing::Framing;
 use crate::ops;
 use crate::ops::call::Call;
-use crate::ops::receive::{self, Incoming};
-use crate::ops::response::Response;
+use crate::ops::document;
+use crate::ops::incoming::Incoming;
+use crate::ops::response::{Body, Response};
 use crate::s3::error::S3Error;
 use crate::s3::operation::Operation;
 use crate::s3::payload::{Payload, Purpose};
@@ -27,10 +28,10 @@ pub async fn run(
 ) -> Result<Response, S3Error> {
     let document = async |incoming: &mut Incoming<'_>, purpose: Purpose, bytes_max: usize| {
         let payload = Payload::of(call.head, framing.body, purpose)?;
-        receive::receive_document(incoming, &payload, bytes_max).await
+        document::receive_document(incoming, &payload, bytes_max, call.service.memory.share()).await
     };
     match call.route.operation {
-        Operation::ListBuckets => ops::list_buckets::list_buckets(call).await,
+        Operation::ListBuckets => page(call, ops::list_buckets::list_buckets(call)).await,
         Operation::CreateBucket => {
             let document = document(incoming, Purpose::Document, DOCUMENT_BYTES_MAX).await?;
             ops::create_bucket::create_bucket(call, &document).await
@@ -38,24 +39,43 @@ pub async fn run(
         Operation::HeadBucket => ops::head_bucket::head_bucket(call).await,
         Operation::DeleteBucket => ops::delete_bucket::delete_bucket(call).await,
         Operation::GetBucketLocation => ops::get_bucket_location::get_bucket_location(call).await,
-        Operation::PutObject => ops::put_object::put_object(call, framing.body, incoming).await,
+        // Boxed, so that only those who upload carry the room of it.
+        Operation::PutObject => Box::pin(ops::put_object::put_object(call, framing.body, incoming)).await,
         Operation::GetObject => ops::get_object::get_object(call).await,
         Operation::HeadObject => ops::get_object::head_object(call).await,
         Operation::DeleteObjects => {
             let document = document(incoming, Purpose::Document, DELETE_OBJECTS_BYTES_MAX).await?;
             ops::delete_objects::delete_objects(call, &document).await
         }
-        Operation::ListObjects => ops::list_objects::list_objects(call).await,
-        Operation::ListObjectsV2 => ops::list_objects_v2::list_objects_v2(call).await,
+        Operation::ListObjects => page(call, ops::list_objects::list_objects(call)).await,
+        Operation::ListObjectsV2 => page(call, ops::list_objects_v2::list_objects_v2(call)).await,
         Operation::DeleteObject => ops::delete_object::delete_object(call).await,
         Operation::CreateMultipartUpload => ops::create_multipart_upload::create_multipart_upload(call).await,
-        Operation::UploadPart => ops::upload_part::upload_part(call, framing.body, incoming).await,
+        Operation::UploadPart => Box::pin(ops::upload_part::upload_part(call, framing.body, incoming)).await,
         Operation::CompleteMultipartUpload => {
             let document = document(incoming, Purpose::Completion, COMPLETE_BYTES_MAX).await?;
             ops::complete_multipart_upload::complete_multipart_upload(call, &document).await
         }
         Operation::AbortMultipartUpload => ops::abort_multipart_upload::abort_multipart_upload(call).await,
-        Operation::ListParts => ops::list_parts::list_parts(call).await,
+        Operation::ListParts => page(call, ops::list_parts::list_parts(call)).await,
         other => Err(other.not_implemented()),
     }
+}
+
+/// A page of a listing in the making: keys of usual length and the document they become are half of it.
+const PAGE_BYTES: u64 = 1 << 20;
+
+/// Makes a page within the core's memory; its document keeps a share until it is sent.
+async fn page(
+    call: &Call<'_>,
+    made: impl Future<Output = Result<Response, S3Error>>,
+) -> Result<Response, S3Error> {
+    let mut share = call.service.memory.share();
+    share.grow(PAGE_BYTES).await?;
+    let mut response = made.await?;
+    if let Body::Xml(document) = &response.body {
+        share.settle(document.len() as u64);
+    }
+    response.share = Some(share);
+    Ok(response)
 }

@@ -140,6 +140,12 @@ pub struct CoreMetrics {
     slow_turns: Counter,
     busy_ns: Counter,
     longest_turn_ns: Gauge,
+    /// Times the kernel was entered to wait for operations or to hand some over.
+    pub enters: Counter,
+    /// Completions taken in from the ring.
+    pub completions: Counter,
+    /// Submission queue entries of the ring; zero for the threads engine.
+    pub ring_entries: Gauge,
     /// Operations that the engine has not completed yet.
     pub operations_in_flight: Gauge,
     /// Times the engine had to submit early because its queue was full.
@@ -148,9 +154,15 @@ pub struct CoreMetrics {
     pub arena_bytes: Gauge,
     /// Memory of the arena that no block holds.
     pub arena_free_bytes: Gauge,
+    /// Writes of blocks from the registered arena into a file opened with O_DIRECT.
+    pub writes_fixed_direct: Counter,
+    /// Other writes of blocks.
+    pub writes_other: Counter,
+    /// Calls handed to the blocking pool.
+    pub pool_calls: Counter,
     /// Calls that wait for a thread of the blocking pool.
     pub pool_waiting: Gauge,
-    /// Threads of the blocking pool.
+    /// Threads of the blocking pool at work.
     pub pool_threads: Gauge,
     /// Panics of connection tasks.
     pub panics: Counter,
@@ -173,10 +185,16 @@ impl CoreMetrics {
             slow_turns: Counter::default(),
             busy_ns: Counter::default(),
             longest_turn_ns: Gauge::default(),
+            enters: Counter::default(),
+            completions: Counter::default(),
+            ring_entries: Gauge::default(),
             operations_in_flight: Gauge::default(),
             submissions_full: Counter::default(),
             arena_bytes: Gauge::default(),
             arena_free_bytes: Gauge::default(),
+            writes_fixed_direct: Counter::default(),
+            writes_other: Counter::default(),
+            pool_calls: Counter::default(),
             pool_waiting: Gauge::default(),
             pool_threads: Gauge::default(),
             panics: Counter::default(),
@@ -206,9 +224,15 @@ impl CoreMetrics {
         set(&self.slow_turns, engine.slow_turns.read());
         set(&self.busy_ns, engine.busy_ns.read());
         set(&self.submissions_full, engine.submissions_full.read());
+        set(&self.enters, engine.enters.read());
+        set(&self.completions, engine.completions.read());
+        set(&self.writes_fixed_direct, engine.writes_fixed_direct.read());
+        set(&self.writes_other, engine.writes_other.read());
+        set(&self.pool_calls, engine.pool_jobs.read());
         set(&self.panics, engine.task_panics.read());
         set(&self.names_skipped, names_skipped);
         self.longest_turn_ns.set(engine.longest_turn_ns.read());
+        self.ring_entries.set(engine.ring_entries.read());
         self.operations_in_flight.set(engine.slots_in_use.read());
         self.arena_bytes.set(engine.arena_bytes.read());
         self.arena_free_bytes.set(engine.arena_free_bytes.read());

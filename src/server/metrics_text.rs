@@ -136,7 +136,7 @@ const fn time(
     Family { name, kind, unit: Unit::Time, help, read }
 }
 
-const PER_CORE: [Family; 17] = [
+const PER_CORE: [Family; 23] = [
     count("ringway_received_bytes_total", "Body bytes taken from clients.", |core| {
         core.received_bytes.value()
     }),
@@ -157,6 +157,13 @@ const PER_CORE: [Family; 17] = [
     ),
     count("ringway_core_turns_total", "Loop turns.", CoreMetrics::turns),
     count("ringway_core_slow_turns_total", "Loop turns longer than 10 ms.", CoreMetrics::slow_turns),
+    count("ringway_enters_total", "Times the kernel was entered for operations.", |core| core.enters.value()),
+    count("ringway_completions_total", "Completions taken in from the ring.", |core| {
+        core.completions.value()
+    }),
+    gauge("ringway_ring_entries", "Submission queue entries; 0 for the threads engine.", |core| {
+        core.ring_entries.value()
+    }),
     gauge("ringway_operations_in_flight", "Operations the engine has not completed.", |core| {
         core.operations_in_flight.value()
     }),
@@ -167,10 +174,17 @@ const PER_CORE: [Family; 17] = [
     gauge("ringway_arena_free_bytes", "Memory of the arena that no block holds.", |core| {
         core.arena_free_bytes.value()
     }),
+    count("ringway_writes_fixed_direct_total", "Body writes, registered buffer and O_DIRECT.", |core| {
+        core.writes_fixed_direct.value()
+    }),
+    count("ringway_writes_other_total", "Body writes that lack one of the two.", |core| {
+        core.writes_other.value()
+    }),
+    count("ringway_pool_calls_total", "Calls handed to the blocking pool.", |core| core.pool_calls.value()),
     gauge("ringway_pool_waiting", "Calls that wait for a thread of the blocking pool.", |core| {
         core.pool_waiting.value()
     }),
-    gauge("ringway_pool_threads", "Threads of the blocking pool.", |core| core.pool_threads.value()),
+    gauge("ringway_pool_threads", "Threads of the blocking pool at work.", |core| core.pool_threads.value()),
     count("ringway_panics_total", "Panics of connection tasks.", |core| core.panics.value()),
     count("ringway_names_skipped_total", "Names on disk that are no keys and were not listed.", |core| {
         core.names_skipped.value()

@@ -26,6 +26,7 @@ pub mod control;
 pub mod connection;
 pub mod core_main;
 pub mod core_state;
+pub mod descriptors;
 pub mod dispatch;
 pub mod respond;
 pub mod send;

@@ -16,7 +16,7 @@ use crate::auth::credential::Caller;
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Method, RequestHead, Version};
 use crate::http::response::ResponseHead;
-use crate::ops::receive::NextRequest;
+use crate::ops::incoming::NextRequest;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::{S3Error, render};
 use crate::s3::route::Route;
@@ -82,7 +82,7 @@ pub async fn refuse(exchange: Exchange<'_>, head: Option<&RequestHead>, error: S
     let response = rendered(&exchange, resource, &error);
     let sent = send_response(&exchange, method, Version::Http11, Persistence::Close, response).await;
     finish(&exchange, sent.status, sent.bytes, Some(&error));
-    drain(exchange.socket).await;
+    drain(exchange.core, exchange.socket).await;
     Persistence::Close
 }
 
@@ -104,8 +104,8 @@ pub async fn answer(
     };
     let sent = send_response(&exchange, head.method(), head.version(), persistence, response).await;
     finish(&exchange, sent.status, sent.bytes, error.as_ref());
-    if next == NextRequest::Lost {
-        drain(exchange.socket).await;
+    if next != NextRequest::Readable && persistence == Persistence::Close {
+        drain(exchange.core, exchange.socket).await;
     }
     match sent.end {
         send::End::Whole => persistence,
@@ -139,7 +139,8 @@ async fn send_response(
     response: Response,
 ) -> Sent {
     let mut out = Vec::with_capacity(1024);
-    let Response { status, headers, body } = response;
+    // The share is given back when the body has been sent.
+    let Response { status, headers, body, share: _share } = response;
     let status = match body {
         Body::Slow(document) => {
             return send_slow(exchange, version, persistence, headers, document).await;
@@ -258,13 +259,14 @@ fn finish(exchange: &Exchange<'_>, status: u16, sent_bytes: u64, error: Option<&
 
 /// Closes the sending side and takes what the client still sends, so that its kernel delivers the answer before it sees
 /// the connection end.
-async fn drain(socket: &Socket) {
+async fn drain(core: &CoreState, socket: &Socket) {
     socket.shutdown_sending();
     let deadline = time::now().after(DRAIN_TIME);
     let mut left = DRAIN_BYTES_MAX;
-    let mut bytes = [0; 4096];
     loop {
-        match net::receive_now(socket, &mut bytes) {
+        // The core's buffer: one of its own would make the future of every request as much larger.
+        let received = net::receive_now(socket, &mut core.scratch.borrow_mut());
+        match received {
             Ok(0) => return,
             Ok(count) if count >= left => return,
             Ok(count) => left -= count,
@@ -297,7 +299,7 @@ async fn send_slow(
     let mut timer = time::sleep(SLOW_AFTER);
     if let time::First::Left(result) = time::race(&mut document, &mut timer).await {
         let response = match result {
-            Ok(document) => Response { status: 200, headers, body: Body::Xml(document) },
+            Ok(document) => Response { headers, ..Response::xml(document) },
             Err(error) => rendered(exchange, "/", &error),
         };
         return Box::pin(send_response(exchange, Method::Post, version, persistence, response)).await;

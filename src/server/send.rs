@@ -6,15 +6,15 @@
 //! Source: sendfile(2), cachestat(2), preadv2(2) RWF_NOWAIT.
 
 use std::io::IoSlice;
-use std::time::Duration;
 
 use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
 use uring::file;
 use uring::net::{self, Following, Mode, Readiness, Socket};
-use uring::time;
+use uring::time::{self, Moment};
 
 use crate::fs::mount::Attributes;
+use crate::ops::flow::held_at_most;
 use crate::ops::pace::{Pace, Verdict, Watch};
 use crate::ops::response::FileBody;
 use crate::server::core_state::{CoreState, SCRATCH_BYTES};
@@ -30,10 +30,6 @@ pub enum End {
 
 /// One `sendfile` call: large enough to cost nothing a byte, small enough that other connections get their turn.
 const PIECE_BYTES: u64 = 1 << 20;
-
-/// How long a block waits for a client that is being sent it. A client that reads makes room in a round trip or two; one
-/// that does not would keep the block for the whole of its window, and a few hundred of them the whole arena.
-const BLOCK_HELD: Duration = Duration::from_millis(100);
 
 /// Waits for room in the socket; broken when the client is too slow or gone.
 async fn room(watch: &mut Watch, socket: &Socket) -> End {
@@ -232,14 +228,15 @@ impl Transfer<'_> {
         let wanted = self.left().min(block.len() as u64) as usize;
         let offset = self.body.offset_bytes + self.sent;
         let (result, block) = file::read_at(&self.body.file, block, 0..wanted, offset).await;
+        let until = time::now().after(held_at_most(block.size()));
         match result {
             Ok(0) | Err(_) => End::Broken,
-            Ok(count) => self.send_block(&block[..count as usize]).await,
+            Ok(count) => self.send_block(&block[..count as usize], until).await,
         }
     }
 
-    /// Sends from a block as long as the client keeps up; what is left then is read again for it, from the page cache.
-    async fn send_block(&mut self, mut bytes: &[u8]) -> End {
+    /// Sends from a block until its time is over; what is left then is read again for it, from the page cache.
+    async fn send_block(&mut self, mut bytes: &[u8], until: Moment) -> End {
         while !bytes.is_empty() {
             match net::send_now(self.socket, &[IoSlice::new(bytes)], Following::Nothing) {
                 Ok(count) => {
@@ -249,8 +246,7 @@ impl Transfer<'_> {
                 }
                 Err(Errno::AGAIN) => {
                     let began = time::now();
-                    let deadline = began.after(BLOCK_HELD);
-                    let ready = time::before(deadline, net::ready(self.socket, Readiness::Writable)).await;
+                    let ready = time::before(until, net::ready(self.socket, Readiness::Writable)).await;
                     match (ready, self.watch.waited(began, time::now())) {
                         (Some(Ok(())), Verdict::InTime) => {}
                         (None, Verdict::InTime) => return End::Whole,
@@ -281,6 +277,7 @@ impl Transfer<'_> {
 mod tests {
     use super::*;
     use std::net::SocketAddr;
+    use std::time::Duration;
     use uring::cores::{self, Settings};
     use uring::engine;
     use uring::fault::Plan;

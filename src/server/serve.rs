@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
-use uring::cores::{self, Main, Running, Settings};
+use uring::cores::{self, Main, Running, Settings, StartError};
 use uring::engine;
 use uring::errno::Errno;
 use uring::fault::Plan;
@@ -146,20 +146,13 @@ pub fn start(
         })
         .map(Some)
         .collect();
-    let own = Mutex::new(own);
+    let own = Arc::new(Mutex::new(own));
     let main = move |index: usize| -> Main {
         let mut own = own.lock().expect("no core panics while it takes what is its own");
         let own = own[index].take().expect("each core starts once");
         Box::pin(core_main::run(given.clone(), own))
     };
-    let kind = usize::from(engine == engine::Name::Threads);
-    let pool_threads_max = POOL_THREADS[kind].max(POOL_THREADS_A_CORE[kind] * cpus.len());
-    let arena_bytes = config.limits.arena_bytes_per_core as usize;
-    let settings = Settings { cpus, engine, arena_bytes, pool_threads_max, faults };
-    let running = cores::start(&settings, main).map_err(ServeError::Cores)?;
-    for notice in &running.notices {
-        tracing::warn!("{notice}");
-    }
+    let running = start_cores(config, (engine, cpus), faults, main)?;
     let setup = Setup {
         admin,
         commands,
@@ -176,6 +169,39 @@ pub fn start(
     };
     let control = control::start(setup).map_err(ServeError::Control)?;
     Ok(Server { s3, control, running, _opened: opened })
+}
+
+/// Starts the cores on the engine that was chosen, or on the other one when it cannot be had for each of them.
+fn start_cores(
+    config: &Config,
+    (engine, cpus): (engine::Name, Vec<usize>),
+    faults: Plan,
+    main: impl Fn(usize) -> Main + Clone + Send + Sync + 'static,
+) -> Result<Running, ServeError> {
+    let arena_bytes = config.limits.arena_bytes_per_core as usize;
+    let start = |engine: engine::Name| {
+        let kind = usize::from(engine == engine::Name::Threads);
+        let pool_threads_max = POOL_THREADS[kind].max(POOL_THREADS_A_CORE[kind] * cpus.len());
+        let (cpus, faults) = (cpus.clone(), faults.clone());
+        cores::start(&Settings { cpus, engine, arena_bytes, pool_threads_max, faults }, main.clone())
+    };
+    let started = match start(engine) {
+        // RLIMIT_MEMLOCK may have room for one ring and not for one a core.
+        Err(StartError::Engine(refusal)) if config.engine == EngineChoice::Auto => {
+            let (engine, _) = engine::choose(engine::Choice::Threads).map_err(ServeError::Engine)?;
+            tracing::warn!("{refusal}; serving with the threads engine");
+            start(engine)
+        }
+        started => started,
+    };
+    let running = started.map_err(|error| match error {
+        StartError::Engine(refusal) => ServeError::Engine(refusal),
+        StartError::System(errno) => ServeError::Cores(errno),
+    })?;
+    for notice in &running.notices {
+        tracing::warn!("{notice}");
+    }
+    Ok(running)
 }
 
 fn choose_engine(config: &Config) -> Result<engine::Name, ServeError> {

@@ -37,6 +37,17 @@ pub enum Cores {
     List(Vec<usize>),
 }
 
+impl Cores {
+    /// How many that is on this machine.
+    pub fn count(&self) -> usize {
+        match self {
+            Cores::Auto => uring::affinity::allowed().map_or(1, |cpus| cpus.len()),
+            Cores::Count(count) => *count,
+            Cores::List(list) => list.len(),
+        }
+    }
+}
+
 /// CPU numbers the kernel can name at all (CONFIG_NR_CPUS ends at 8192 on every architecture we build for).
 /// The bound keeps `0-4000000000` from becoming a list in memory.
 const CPUS_MAX: usize = 8192;

@@ -30,23 +30,28 @@ def server(request):
             running.stop()
 
 
+def client(endpoint, access_key=ringway.ACCESS_KEY, secret_key=ringway.SECRET_KEY, **settings):
+    """A boto3 client of any server; further arguments are settings of botocore."""
+    # One attempt: an error that a retry would hide is the test's business.
+    settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **settings}
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=ringway.REGION,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=botocore.config.Config(**{"signature_version": "s3v4", **settings}),
+    )
+
+
 @pytest.fixture(scope="session")
 def connect(server):
-    """Makes a boto3 client; arguments replace the usual ones or are settings of botocore."""
+    """Makes a boto3 client; arguments replace the usual ones."""
 
-    def client(access_key=ringway.ACCESS_KEY, secret_key=ringway.SECRET_KEY, endpoint=server.endpoint, **settings):
-        # One attempt: an error that a retry would hide is the test's business.
-        settings = {"retries": {"total_max_attempts": 1}, "s3": {"addressing_style": "path"}, **settings}
-        return boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=ringway.REGION,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=botocore.config.Config(**{"signature_version": "s3v4", **settings}),
-        )
+    def connected(endpoint=server.endpoint, **arguments):
+        return client(endpoint, **arguments)
 
-    return client
+    return connected
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Fixtures: servers with the flags that a test wants, on each engine, stopped and judged at its end."""
 
 import asyncio
+import resource
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import server as ringway
 import wire
 
 BUCKET = "/load"
+
+# A thousand connections are more than the soft limit of most shells.
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @pytest.fixture(params=ringway.ENGINES)

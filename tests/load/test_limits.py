@@ -1,12 +1,14 @@
 """Clients that announce, dawdle or say nothing: they hold little, and not for ever."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
 
 import pytest
 
+import server as ringway
 from conftest import BUCKET
 from counts import report
 from wire import Connection, expect, metrics, once, signed_head
@@ -158,3 +160,26 @@ async def until(server, name, value):
     async with asyncio.timeout(SECONDS_MAX):
         while (await metrics(server))[name] != value:
             await asyncio.sleep(0.1)
+
+
+def test_bench_has_descriptors_for_its_connections(serve):
+    """Under the soft limit of a shell, which is no limit but a default: the hard one is."""
+    server = serve("--cores", "1")
+    limits = ["prlimit", "--nofile=64:4096"]
+    bench = [ringway.BINARY, "bench", "put", server.endpoint, "--bucket", "load", "--size", "4KiB", "--json"]
+    bench += ["--connections", "200", "--count", "400"]
+    pair = {"AWS_ACCESS_KEY_ID": ringway.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": ringway.SECRET_KEY}
+    environment = {**os.environ, **pair}
+    done = subprocess.run([*limits, *bench], env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["errors"] == {}, done.stdout
+
+
+def test_too_few_descriptors_are_said(engine, folder):
+    server = ringway.Server(folder / "root", engine, folder / "log", under=["prlimit", "--nofile=256:512"])
+    try:
+        asyncio.run(expect(200, once(server.endpoint, "PUT", BUCKET)))
+    finally:
+        server.stop()
+    said = (folder / "log").read_text()
+    assert "may have 512 file descriptors, and --connections-max 16384 may need" in said, said

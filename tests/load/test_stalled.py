@@ -15,8 +15,9 @@ from wire import expect, metrics, once, signed_head
 OBJECT_BYTES = 64 << 20
 STALLED = count(200, 500)
 STALLED_LARGE = count(40, 100)
-# Functional, no measure of speed: a server that waits for a stalled client waits for as long as that likes.
-SECONDS_MAX = 10
+# Functional, no measure of speed: a server that waits for a stalled client waits for as long as that likes, and a flush
+# of a disk that others write to may take many seconds.
+SECONDS_MAX = 60
 ROUNDS = 5
 
 
@@ -95,7 +96,7 @@ def test_clients_that_do_not_read_hold_no_block(serve):
 
 
 async def until_arena_is_free(server):
-    async with asyncio.timeout(6 * SECONDS_MAX):
+    async with asyncio.timeout(SECONDS_MAX):
         while True:
             seen = await metrics(server)
             if int(seen["connections_open"]) == STALLED and seen["arena_free_bytes"] == seen["arena_bytes"]:

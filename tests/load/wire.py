@@ -29,8 +29,8 @@ def _hmac(key, text):
     return hmac.new(key, text.encode(), hashlib.sha256).digest()
 
 
-def signed_head(endpoint, method, path, length=0, headers=(), secret_key=ringway.SECRET_KEY):
-    """The head of a request for `path`, signed with an unsigned payload."""
+def signed_head(endpoint, method, path, length=0, headers=(), query="", secret_key=ringway.SECRET_KEY):
+    """The head of a request for `path`, signed with an unsigned payload; `query` is canonical."""
     host = urlsplit(endpoint).netloc
     moment = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{moment[:8]}/{ringway.REGION}/s3/aws4_request"
@@ -38,7 +38,7 @@ def signed_head(endpoint, method, path, length=0, headers=(), secret_key=ringway
     names = ";".join(sorted(every))
     lines = "".join(f"{name}:{every[name]}\n" for name in sorted(every))
     path = quote(path)
-    canonical = f"{method}\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+    canonical = f"{method}\n{path}\n{query}\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     key = f"AWS4{secret_key}".encode()
     for part in scope.split("/"):
@@ -50,7 +50,8 @@ def signed_head(endpoint, method, path, length=0, headers=(), secret_key=ringway
     if length or method == "PUT":
         every["content-length"] = str(length)
     fields = "".join(f"{name}: {value}\r\n" for name, value in every.items())
-    return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
+    target = f"{path}?{query}" if query else path
+    return f"{method} {target} HTTP/1.1\r\n{fields}\r\n".encode()
 
 
 class Connection:

@@ -6,7 +6,7 @@
 
 use ringway::server::setting::EngineChoice;
 use uring::errno::Errno;
-use uring::fault::{Fault, Nth, Rule};
+use uring::fault::{Fault, Nth, OperationKind, Rule};
 
 use crate::connection::Answer;
 use crate::fixture::{Fixture, on_both_engines, settled};
@@ -277,4 +277,26 @@ fn every_operation_of_a_delete_fails_in_turn() {
 #[test]
 fn every_operation_of_a_complete_fails_in_turn() {
     check(Change::Complete);
+}
+
+/// A mount may take O_DIRECT at the open and refuse the write: what was to fill the last block is no part of the object.
+#[test]
+fn a_refused_direct_write_leaves_no_padding() {
+    on_both_engines(|engine| {
+        let fixture = Fixture::start(engine);
+        for length in [5_000, OLD_BYTES] {
+            let object = Version::new("chunked", length, 3);
+            let mut put = Request::put(KEY).header("transfer-encoding", "chunked").signed();
+            put.body = format!("{length:x}\r\n").into_bytes();
+            put.body.extend(&object.bytes);
+            put.body.extend(b"\r\n0\r\n\r\n");
+            for nth in 1..4 {
+                let (kind, fault) = (Some(OperationKind::Write), Fault::Fail(Errno::INVAL));
+                fixture.plan(vec![Rule { kind, nth: Nth::Only(nth), fault }]);
+                fixture.connect().exchange(&put).expect_status("put", 200);
+                fixture.plan(Vec::new());
+                assert!(fixture.get(KEY).body == object.bytes, "{engine:?}: {length} bytes, write {nth}");
+            }
+        }
+    });
 }

@@ -6,6 +6,7 @@
 //! Source: io-uring pitfalls in io_uring_cancelation(7).
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,13 +19,14 @@ use std::time::Duration;
 use crate::affinity;
 use crate::arena::{Arena, Registration};
 use crate::blocking::Pool;
-use crate::engine::{Engine, Name};
+use crate::engine::{Engine, Name, Refusal};
 use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::lane::Lanes;
 use crate::mailbox::{self, Letter, Mailbox};
-use crate::ring::{self, Shortage};
+use crate::ring;
+use crate::shortage::{self, Shortage};
 use crate::slot::Slots;
 use crate::task::{self, PanicEndsProcess, Tasks};
 use crate::time::{self, Moment, Timers};
@@ -178,8 +180,34 @@ pub fn counters() -> Arc<Counters> {
     with(|core| core.counters.clone())
 }
 
-/// What a core found at its start that an operator should know, as one sentence.
+/// What cores found at their start that an operator should know, as one sentence.
 pub type Notice = String;
+
+/// Why no core runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// The engine cannot be had for each core; the other one may be.
+    Engine(Refusal),
+    /// Memory, a thread or a descriptor cannot be had.
+    System(Errno),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Engine(refusal) => refusal.fmt(f),
+            StartError::System(errno) => errno.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<Errno> for StartError {
+    fn from(errno: Errno) -> StartError {
+        StartError::System(errno)
+    }
+}
 
 /// Cores that run.
 pub struct Running {
@@ -220,23 +248,24 @@ pub type Main = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Starts one thread for each CPU of `settings`; each runs the future that `main` makes for its index.
 ///
-/// Errors: the first core's error when its engine, arena or mailbox cannot be had; no core runs then.
+/// Errors: that of the first core whose engine, arena or mailbox cannot be had; no core runs then.
 pub fn start(
     settings: &Settings,
     main: impl Fn(usize) -> Main + Send + Sync + 'static,
-) -> Result<Running, Errno> {
+) -> Result<Running, StartError> {
     let main = Arc::new(main);
     let pool = Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus));
     let mut running = Running { cores: Vec::new(), notices: Vec::new() };
-    let mut begins = Vec::new();
+    let (mut begins, mut shortages) = (Vec::new(), Vec::new());
     for (index, cpu) in settings.cpus.iter().enumerate() {
         let (opened_sender, opened) = mpsc::channel();
         let (begin, begin_receiver) = mpsc::channel::<()>();
         let (settings, pool, main, cpu) = (settings.clone(), pool.clone(), main.clone(), *cpu);
         let work = move || {
             let core = match open(&settings, index, cpu, pool) {
-                Ok((core, notices)) => {
-                    let sent = opened_sender.send(Ok((core.mailbox.clone(), core.counters.clone(), notices)));
+                Ok((core, shortages)) => {
+                    let sent =
+                        opened_sender.send(Ok((core.mailbox.clone(), core.counters.clone(), shortages)));
                     sent.expect("the starter waits for this");
                     core
                 }
@@ -250,12 +279,14 @@ pub fn start(
                 core.mailbox.close();
             }
         };
-        let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work)?;
-        let (mailbox, counters, notices) = opened.recv().expect("a core reports how its start went")?;
+        let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work);
+        let thread = thread.map_err(Errno::from)?;
+        let (mailbox, counters, lacks) = opened.recv().expect("a core reports how its start went")?;
         running.cores.push(RunningCore { mailbox, counters, thread });
-        running.notices.extend(notices);
+        shortages.extend(lacks);
         begins.push(begin);
     }
+    running.notices = shortage::tell(&shortages, settings.cpus.len());
     for begin in begins {
         begin.send(()).expect("a core that opened waits for this");
     }
@@ -263,7 +294,7 @@ pub fn start(
 }
 
 /// Runs one future on the calling thread as the only core, for tests and tools.
-pub fn block_on(settings: &Settings, main: impl Future<Output = ()> + 'static) -> Result<(), Errno> {
+pub fn block_on(settings: &Settings, main: impl Future<Output = ()> + 'static) -> Result<(), StartError> {
     let cpu = settings.cpus.first().copied().ok_or(Errno::INVAL)?;
     let (core, _) = open(settings, 0, cpu, Arc::new(Pool::new(settings.pool_threads_max, &settings.cpus)))?;
     run(core, Box::pin(main));
@@ -275,16 +306,14 @@ fn open(
     index: usize,
     cpu: usize,
     pool: Arc<Pool>,
-) -> Result<(Core, Vec<Notice>), Errno> {
-    let mut notices = Vec::new();
+) -> Result<(Core, Vec<Shortage>), StartError> {
+    let mut shortages = Vec::new();
     if let Err(error) = affinity::pin(cpu) {
-        notices.push(format!("core {index} runs unpinned: CPU {cpu} is refused ({error})"));
+        shortages.push(Shortage::Cpu(error));
     }
     let arena = Arena::map(settings.arena_bytes, settings.faults.poison)?;
     let mailbox = Arc::new(Mailbox::new()?);
-    let mut shortages = Vec::new();
     let engine = Engine::open(settings.engine, &arena, &mailbox, &mut shortages)?;
-    notices.extend(tell(index, &shortages));
     let counters = Arc::new(Counters::default());
     if let Engine::Ring(ring) = &engine {
         counters.ring_entries.set(u64::from(ring.entries));
@@ -304,22 +333,7 @@ fn open(
         has_ended: Cell::new(false),
         arena,
     };
-    Ok((core, notices))
-}
-
-/// One sentence for all a core lacks, so that a small RLIMIT_MEMLOCK costs one log line.
-fn tell(index: usize, shortages: &[Shortage]) -> Option<Notice> {
-    if shortages.is_empty() {
-        return None;
-    }
-    let lacks = shortages.iter().map(|shortage| match shortage {
-        Shortage::Entries(entries) => format!("the ring has {entries} entries"),
-        Shortage::Arena(error) => format!("the arena is not registered ({error})"),
-    });
-    let lacks = lacks.collect::<Vec<_>>().join(" and ");
-    Some(format!(
-        "core {index}: RLIMIT_MEMLOCK is small, so {lacks}; raise it (systemd: LimitMEMLOCK=infinity)"
-    ))
+    Ok((core, shortages))
 }
 
 fn run(core: Core, main: Main) {

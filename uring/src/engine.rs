@@ -6,13 +6,16 @@
 use std::fmt;
 
 use crate::arena::Arena;
-use crate::cores::{Core, Wait};
+use crate::cores::{Core, StartError, Wait};
 use crate::errno::Errno;
+use crate::file;
 use crate::lane::{Place, Workers};
 use crate::mailbox::Mailbox;
 use crate::op::Op;
-use crate::ring::{self, Ring, Shortage};
+use crate::ring::{self, Ring};
+use crate::shortage::Shortage;
 use crate::slot::Token;
+use crate::stat;
 use crate::threads::Threads;
 
 /// What the operator asked for.
@@ -45,14 +48,40 @@ impl fmt::Display for Name {
     }
 }
 
-/// Why io_uring cannot be used, with the remedy.
+/// Why an engine cannot be used, with the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal(pub Errno);
+pub enum Refusal {
+    /// There is no io_uring for this process, or not enough of it for each core.
+    Ring(Errno),
+    /// There is no `openat2`, which keeps a path below its directory. The ring has an opcode for it.
+    Open(Errno),
+    /// There is no `statx`, or none that tells mounts apart. Both engines call it.
+    Stat(Errno),
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io_uring is refused here ({}): ", self.0)?;
-        f.write_str(match self.0 {
+        match self {
+            Refusal::Ring(errno) => Refusal::fmt_ring(*errno, f),
+            Refusal::Open(errno) => Refusal::fmt_call("openat2", "5.6", *errno, f),
+            Refusal::Stat(errno) => Refusal::fmt_call("statx", "5.8", *errno, f),
+        }
+    }
+}
+
+impl Refusal {
+    fn fmt_call(call: &str, kernel: &str, errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{call} is refused here ({errno}): the kernel is older than Linux {kernel}, or a container's seccomp \
+             profile forbids it; use a newer kernel, a newer container runtime, or a profile that allows {call} \
+             (docker: --security-opt seccomp=PROFILE)"
+        )
+    }
+
+    fn fmt_ring(errno: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io_uring is refused here ({errno}): ")?;
+        f.write_str(match errno {
             Errno::PERM | Errno::ACCES => {
                 "a container's seccomp profile or the sysctl kernel.io_uring_disabled forbids it; allow the io_uring_* \
                  system calls (docker: --security-opt seccomp=PROFILE) or set kernel.io_uring_disabled=0"
@@ -72,17 +101,20 @@ impl std::error::Error for Refusal {}
 
 /// Chooses the engine by trying to open a ring.
 ///
-/// Errors: `Refusal` when the ring was demanded and cannot be had. With `Auto` the refusal is returned beside the
-/// choice, for the log.
+/// Errors: `Refusal` when the ring was demanded and cannot be had, or when no engine will do. With `Auto` the refusal of
+/// the ring is returned beside the choice, for the log.
 pub fn choose(choice: Choice) -> Result<(Name, Option<Refusal>), Refusal> {
-    match choice {
-        Choice::Threads => Ok((Name::Threads, None)),
+    stat::try_call().map_err(Refusal::Stat)?;
+    let refused = match choice {
+        Choice::Threads => None,
         Choice::Auto | Choice::IoUring => match ring::try_open() {
-            Ok(()) => Ok((Name::IoUring, None)),
-            Err(errno) if choice == Choice::Auto => Ok((Name::Threads, Some(Refusal(errno)))),
-            Err(errno) => Err(Refusal(errno)),
+            Ok(()) => return Ok((Name::IoUring, None)),
+            Err(errno) if choice == Choice::Auto => Some(Refusal::Ring(errno)),
+            Err(errno) => return Err(Refusal::Ring(errno)),
         },
-    }
+    };
+    file::try_open().map_err(Refusal::Open)?;
+    Ok((Name::Threads, refused))
 }
 
 /// The engine of one core.
@@ -97,10 +129,14 @@ impl Engine {
         arena: &Arena,
         mailbox: &Mailbox,
         shortages: &mut Vec<Shortage>,
-    ) -> Result<Engine, Errno> {
+    ) -> Result<Engine, StartError> {
         match name {
-            Name::IoUring => Ring::open(arena, shortages).map(|ring| Engine::Ring(Box::new(ring))),
-            Name::Threads => Threads::open(mailbox).map(Engine::Threads),
+            Name::IoUring => {
+                let ring = Ring::open(arena, shortages);
+                let ring = ring.map_err(|errno| StartError::Engine(Refusal::Ring(errno)))?;
+                Ok(Engine::Ring(Box::new(ring)))
+            }
+            Name::Threads => Ok(Engine::Threads(Threads::open(mailbox)?)),
         }
     }
 

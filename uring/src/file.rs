@@ -151,6 +151,16 @@ pub fn open_at_start(path: &std::path::Path, flags: i32) -> Result<File, Errno> 
     Ok(File::opened(unsafe { OwnedFd::from_raw_fd(fd) }, flags))
 }
 
+/// Whether this process may call `openat2`, which the engine without a ring opens everything with.
+pub(crate) fn try_open() -> Result<(), Errno> {
+    let root = open_at_start(std::path::Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
+    let opening =
+        Opening { flags: libc::O_PATH | libc::O_DIRECTORY, mode: 0, resolve: libc::RESOLVE_BENEATH };
+    let mut open = name::Open::new(root, CString::from(c"."), opening);
+    let result = open.call();
+    open.take_file(result).map(|_| ())
+}
+
 /// Starts an operation whose result says only whether it worked.
 fn plain(op: Op, identity: Identity) -> impl Future<Output = Result<(), Errno>> + use<> {
     let flight = Flight::new(op, identity);

@@ -16,6 +16,7 @@ mod flight;
 mod lane;
 mod op;
 mod ring;
+mod shortage;
 mod slot;
 mod threads;
 

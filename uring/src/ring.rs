@@ -16,11 +16,12 @@ use crate::errno::Errno;
 use crate::flight;
 use crate::lane::Workers;
 use crate::op::{Kind, Op};
+use crate::shortage::Shortage;
 use crate::slot::Token;
 use crate::time;
 
 /// A ring with this many entries takes what a busy core gathers in one turn; more only costs locked memory.
-const ENTRIES: u32 = 1024;
+pub(crate) const ENTRIES: u32 = 1024;
 /// Below this a ring is no use, so RLIMIT_MEMLOCK is reported instead of shrinking further.
 const ENTRIES_MIN: u32 = 16;
 /// Completions may outnumber submissions (multishot), and an overflow costs an extra system call.
@@ -44,14 +45,6 @@ pub(crate) struct Ring {
     has_truncate: bool,
     wait_flags: EnterFlags,
     pub(crate) entries: u32,
-}
-
-/// What `open` found that an operator should know.
-pub(crate) enum Shortage {
-    /// RLIMIT_MEMLOCK made the ring smaller; this many entries are left.
-    Entries(u32),
-    /// RLIMIT_MEMLOCK refused to register the arena.
-    Arena(Errno),
 }
 
 impl Ring {
@@ -279,8 +272,14 @@ fn probe(ring: &IoUring) -> Result<bool, Errno> {
     }
 }
 
-/// Whether a ring of the kind the engine needs can be had by this process at all.
+/// Whether a ring of the kind the engine needs can be had by this process at all, and does what it is told.
 pub(crate) fn try_open() -> Result<(), Errno> {
-    let ring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES_MIN)?;
-    probe(&ring).map(|_| ())
+    let mut ring = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(ENTRIES_MIN)?;
+    probe(&ring)?;
+    // A seccomp profile may allow one of the three system calls and forbid another.
+    // SAFETY: the entry points to nothing.
+    let pushed = unsafe { ring.submission().push(&opcode::Nop::new().build()) };
+    pushed.expect("a new queue has room");
+    ring.submit_and_wait(1)?;
+    Ok(())
 }

@@ -122,6 +122,17 @@ pub fn stat(file: &File) -> Result<Stat, Errno> {
     Ok(Stat::of(&out))
 }
 
+/// Whether this process may call `statx`, and the kernel tells mounts apart (Linux 5.8).
+pub(crate) fn try_call() -> Result<(), Errno> {
+    let root = file::open_at_start(std::path::Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
+    let mut out = empty_statx();
+    // SAFETY: the empty path means the descriptor; `out` is a whole statx.
+    let result = unsafe { libc::statx(root.raw(), c"".as_ptr(), libc::AT_EMPTY_PATH, STAT_MASK, &mut out) };
+    Errno::check(Errno::of_call(i64::from(result)))?;
+    // The C library imitates the call where the kernel has none; mounts it cannot know.
+    if out.stx_mask & libc::STATX_MNT_ID == 0 { Err(Errno::NOSYS) } else { Ok(()) }
+}
+
 /// Reads an open file's attributes through the engine, for filesystems where that is a round trip.
 pub fn stat_slow(file: &File) -> impl Future<Output = Result<Stat, Errno>> + use<> {
     let op = attribute::StatFile { file: file.clone(), out: Box::new(empty_statx()), mask: STAT_MASK };

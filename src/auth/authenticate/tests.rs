@@ -129,6 +129,27 @@ fn every_mode_is_accepted_and_named() {
     assert_eq!(authenticated.mode(), AuthMode::Query);
 }
 
+/// A list of names that a head cannot have costs work for nothing, and the caller is not known yet.
+#[test]
+fn a_list_of_signed_headers_is_bounded() {
+    let longer = |text: &str, list: &str, separator: &str, names: usize| {
+        let known = list.split(separator).count();
+        let more: String = (known..names).map(|number| format!("a{number:04}{separator}")).collect();
+        text.replacen(list, &(more + list), 1)
+    };
+    let head = by_header(&signer(NOW), &PUT, PayloadMode::Unsigned);
+    let head = |names| longer(&head, "host;x-amz-content-sha256;x-amz-date;x-amz-meta-color", ";", names);
+    let most = RequestHead::HEADERS_MAX + 1;
+    check("header, most", &head(most), Code::SignatureDoesNotMatch, "");
+    let message = "The authorization header is malformed; the SignedHeaders must be at most 101";
+    check("header, one more", &head(most + 1), Code::AuthorizationHeaderMalformed, message);
+    let url = by_query(&signer(NOW), &PUT, 60);
+    let url = |names| longer(&url, "host%3Bx-amz-meta-color", "%3B", names);
+    check("query, most", &url(most), Code::SignatureDoesNotMatch, "");
+    let message = "Error parsing the X-Amz-Credential parameter; the SignedHeaders must be at most 101";
+    check("query, one more", &url(most + 1), Code::AuthorizationQueryParametersError, message);
+}
+
 #[test]
 fn any_flipped_bit_is_refused_or_changes_nothing() {
     let mut heads: Vec<String> = ALL_MODES.map(|mode| by_header(&signer(NOW), &PUT, mode)).to_vec();

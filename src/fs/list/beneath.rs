@@ -9,17 +9,12 @@ use uring::identity::Identity;
 
 use super::directory::Directory;
 use super::names::{self, Kind};
+use super::trail::Trail;
 use crate::fs::tree::Tree;
 
 /// Directories looked into, or kept to be looked into, for one answer. A tree of more that hold nothing is shown as a
 /// prefix that holds nothing: harmless, and a page stays bounded.
 const DIRECTORIES_MAX: usize = 10_000;
-
-/// A directory whose children are looked into.
-struct Level {
-    directory: Directory,
-    children: Vec<Box<str>>,
-}
 
 /// Whether the directory `name` of `parent`, with the key text `key`, is an object or has one beneath.
 ///
@@ -31,7 +26,8 @@ pub(super) async fn has_object(
     key: &str,
     identity: Identity,
 ) -> Result<bool, Errno> {
-    let mut path: Vec<Level> = Vec::new();
+    // The key text is that of the parent, the name, and a slash.
+    let mut path: Trail<Vec<Box<str>>> = Trail::new(parent.clone(), key.len().saturating_sub(name.len() + 1));
     let mut next = Directory::open(tree, parent, name, key.to_owned(), identity).await?;
     let mut found = 1;
     loop {
@@ -41,17 +37,15 @@ pub(super) async fn has_object(
             if found > DIRECTORIES_MAX {
                 return Ok(true);
             }
-            path.push(Level { directory, children });
+            path.push(directory, children);
         }
-        let Some(level) = path.last_mut() else { return Ok(false) };
-        match level.children.pop() {
+        let Some((directory, children)) = path.innermost(tree, identity).await? else { return Ok(false) };
+        match children.pop() {
             Some(child) => {
-                let key = format!("{}{child}/", level.directory.key);
-                next = Directory::open(tree, &level.directory.file, &child, key, identity).await?;
+                let key = format!("{}{child}/", directory.key);
+                next = Directory::open(tree, &directory.file, &child, key, identity).await?;
             }
-            None => {
-                path.pop();
-            }
+            None => drop(path.pop()),
         }
     }
 }

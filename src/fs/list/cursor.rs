@@ -11,6 +11,7 @@ use uring::identity::Identity;
 use super::directory::{Directory, c_string, has_vanished};
 use super::names::{self, Names};
 use super::scope::Step;
+use super::trail::Trail;
 use super::{Listed, Listing, Page, beneath, object};
 use crate::fs::bucket::Bucket;
 use crate::fs::failure::{Doing, s3_error};
@@ -24,16 +25,11 @@ pub struct Cursor<'a> {
     identity: Identity,
     listing: Listing<'a>,
     // The directories on the path to the next key, outermost first.
-    path: Vec<Level>,
+    path: Trail<Names>,
     // The common prefix that was shown last, or empty.
     group: String,
     // The directory of the prefix as an object, before all that is in it.
     first: Option<Listed>,
-}
-
-struct Level {
-    directory: Directory,
-    names: Names,
 }
 
 /// What the walk finds.
@@ -59,8 +55,8 @@ impl<'a> Cursor<'a> {
         listing: Listing<'a>,
         identity: Identity,
     ) -> Result<Cursor<'a>, S3Error> {
-        let mut cursor =
-            Cursor { tree, identity, listing, path: Vec::new(), group: String::new(), first: None };
+        let path = Trail::new(bucket.directory.clone(), 0);
+        let mut cursor = Cursor { tree, identity, listing, path, group: String::new(), first: None };
         let Some(start) = listing.start() else { return Ok(cursor) };
         let path = if start.is_empty() { "." } else { start.trim_end_matches('/') };
         let opened = file::open(&bucket.directory, c_string(path), own_directory_opening(), identity).await;
@@ -124,13 +120,15 @@ impl<'a> Cursor<'a> {
         if let Some(first) = self.first.take() {
             return Ok(Some(Found::Object(first)));
         }
-        while let Some(level) = self.path.last_mut() {
-            let Some(name) = level.names.pop() else {
+        loop {
+            let innermost = self.path.innermost(self.tree, self.identity).await.map_err(failed)?;
+            let Some((directory, names)) = innermost else { return Ok(None) };
+            let Some(name) = names.pop() else {
                 self.refill_or_leave().await?;
                 continue;
             };
-            let text = [&level.directory.key, &*name].concat();
-            let directory = level.directory.file.clone();
+            let text = [&directory.key, &*name].concat();
+            let directory = directory.file.clone();
             match self.listing.step(&text, &self.group) {
                 Step::Skip => {}
                 Step::Show => return Ok(Some(Found::File { directory, name, key: text })),
@@ -150,7 +148,6 @@ impl<'a> Cursor<'a> {
                 }
             }
         }
-        Ok(None)
     }
 
     /// Puts a directory on top of the path; returns it as an object if it is one to show.
@@ -161,16 +158,16 @@ impl<'a> Cursor<'a> {
             None
         };
         let names = self.read_names(&directory, "").await?;
-        self.path.push(Level { directory, names });
+        self.path.push(directory, names);
         Ok(object)
     }
 
     /// Reads the names behind the window that was used up, or goes back to the directory above.
     async fn refill_or_leave(&mut self) -> Result<(), S3Error> {
-        let Some(mut level) = self.path.pop() else { return Ok(()) };
-        if let Some(from) = level.names.more_behind() {
-            level.names = self.read_names(&level.directory, from).await?;
-            self.path.push(level);
+        let Some((directory, names)) = self.path.pop() else { return Ok(()) };
+        if let Some(from) = names.more_behind() {
+            let names = self.read_names(&directory, from).await?;
+            self.path.push(directory, names);
         }
         Ok(())
     }

@@ -435,3 +435,51 @@ fn what_cannot_be_opened() {
     assert_eq!(with_failing_open(4, Errno::ACCES), whole, "a file that may not be read is listed");
     assert_eq!(with_failing_open(4, Errno::MFILE), failed("SlowDown"));
 }
+
+/// Levels of a tree that is deeper than any listing may have open.
+const DEEP: usize = 200;
+/// The levels, the files of one step, the bucket and a little more.
+const DESCRIPTORS_MAX: usize = 40;
+
+/// The most descriptors that are open below `root` whenever a future waits, and its output.
+async fn with_most_open<T>(root: &Path, future: impl Future<Output = T>) -> (T, usize) {
+    let (mut future, mut most) = (std::pin::pin!(future), 0);
+    let output = std::future::poll_fn(|context| {
+        let polled = future.as_mut().poll(context);
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        most = most.max(open.filter(|target| target.starts_with(root)).count());
+        polled
+    });
+    (output.await, most)
+}
+
+#[test]
+fn a_deep_tree_takes_few_descriptors() {
+    let root = TempDir::new().unwrap();
+    // Beside each level stands a file that comes behind it and an empty directory, so every level is come back to.
+    let mut path = root.path().join("bkt");
+    let mut empty = path.join("z");
+    for _ in 0..DEEP {
+        path.push("d");
+        empty.push("d");
+        std::fs::create_dir_all(empty.join("c")).unwrap();
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.with_file_name("e"), b"x").unwrap();
+    }
+    let want: Vec<_> = (0..DEEP).rev().map(|level| format!("{}e", "d/".repeat(level))).collect();
+    for engine in engines() {
+        let top = root.path().canonicalize().unwrap();
+        let (seen, most) = on_core(root.path(), engine, |fixture| async move {
+            with_most_open(&top, walk(&fixture, &ask("", "", "", 1000))).await
+        });
+        assert!(seen == want, "{engine:?}: {seen:?}");
+        assert!(most <= DESCRIPTORS_MAX, "{engine:?}: {most} descriptors");
+        let top = root.path().canonicalize().unwrap();
+        let (seen, most) = on_core(root.path(), engine, |fixture| async move {
+            with_most_open(&top, walk(&fixture, &ask("", "/", "", 1000))).await
+        });
+        assert_eq!(seen, ["+d/", "e"], "{engine:?}");
+        assert!(most <= DESCRIPTORS_MAX, "{engine:?}: {most} descriptors behind common prefixes");
+    }
+}

@@ -300,8 +300,8 @@ async fn copy(from: (&File, u64), to: (&File, u64), length: u64, identity: Ident
             // The record says that the bytes are there.
             Ok(0) => return Err(Errno::IO),
             Ok(copied) => done += u64::from(copied),
-            // Two filesystems, or one that cannot.
-            Err(Errno::XDEV | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL) => {
+            // Two filesystems, or one that cannot, or a seccomp profile that does not know the call.
+            Err(Errno::XDEV | Errno::NOSYS | Errno::NOTSUP | Errno::INVAL | Errno::PERM) => {
                 return copy_through_memory(from, to, length - done, identity).await;
             }
             Err(error) => return Err(error),

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::stat;
 use uring::task;
 
 use super::claims::{Inode, Slot};
@@ -132,6 +133,7 @@ async fn open_slot(
         }
         let name = c_name(&in_place_name(slot.file));
         match open_for_writing(target.bucket, &upload.directory, name, libc::O_NOFOLLOW, true).await {
+            Ok(file) if has_other_name(&file).await? => Ok(None),
             Ok(file) => Ok(Some(file)),
             // Whoever has the first slot of a new file is still making it.
             Err(Errno::NOENT) => Ok(None),
@@ -145,6 +147,13 @@ async fn open_slot(
             other.map(|_| None)
         }
     }
+}
+
+/// Whether a Complete has given the file its other name and failed after that: it is an object that somebody may be
+/// reading. No Complete is between this and the part's record, since whoever has a slot keeps the file from being quiet.
+async fn has_other_name(file: &File) -> Result<bool, S3Error> {
+    let found = stat::stat_slow(file).await.map_err(|errno| s3_error(Doing::Find, errno))?;
+    Ok(found.links > 1)
 }
 
 async fn make_side_file(

@@ -5,7 +5,7 @@
 //! every name says whose it is. An upload that has its record is never removed: only its client ends it.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md, "uploads".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 
 use uring::errno::Errno;
@@ -56,7 +56,8 @@ impl Census<'_> {
 pub async fn sweep(tree: &Tree, bucket: &Bucket, now_ns: u64) -> Result<usize, Errno> {
     let Some(store) = bucket.existing_store(tree, Store::Uploads).await? else { return Ok(0) };
     let mut census = Census { tree, bucket, known: HashMap::new() };
-    let mut removed = tombstones(&store, now_ns).await?;
+    let mut removed = completed(tree, &store).await?;
+    removed += tombstones(&store, now_ns).await?;
     for name in names(&store).await? {
         let Ok(id) = UploadId::parse(&name) else {
             removed += sweep_temporary(&store, &name, &mut census).await?;
@@ -70,6 +71,20 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket, now_ns: u64) -> Result<usize, E
             upload::remove(tree, &store, &id).await?;
             removed += 1;
         }
+    }
+    Ok(removed)
+}
+
+/// Removes what is left of uploads that have a tombstone, before that goes: a Complete would bring a key back that has
+/// been deleted since.
+async fn completed(tree: &Tree, store: &File) -> Result<usize, Errno> {
+    let names = names(store).await?;
+    let is_there: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let mut removed = 0;
+    for id in names.iter().filter_map(|name| name.strip_suffix(TOMBSTONE_SUFFIX)) {
+        let Some(id) = UploadId::parse(id).ok().filter(|_| is_there.contains(id)) else { continue };
+        upload::remove(tree, store, &id).await?;
+        removed += 1;
     }
     Ok(removed)
 }

@@ -373,13 +373,14 @@ fn refusal(error: httparse::Error, bytes: &[u8]) -> HeadError {
     }
 }
 
-/// Whether the request line is whole and ends with `HTTP/d.d`: then 505 is the honest answer, else 400.
+/// Whether the request line is whole and ends with `HTTP/` and a version, `2` and `10.0` too: then 505 is the honest answer, else 400.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|&byte| byte == b' ').skip(2);
-    let digits = words.next().and_then(|word| word.strip_prefix(b"HTTP/"));
+    let version = words.next().and_then(|word| word.strip_prefix(b"HTTP/"));
+    let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
     words.next().is_none()
-        && matches!(digits, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit())
+        && version.is_some_and(|version| version.splitn(2, |&byte| byte == b'.').all(is_number))
 }
 
 fn method_of(text: &str) -> Method {

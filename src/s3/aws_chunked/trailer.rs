@@ -23,12 +23,14 @@ impl Trailer {
     pub(super) fn parse(framing: AwsChunked, block: &[u8]) -> Result<Trailer, AwsChunkedError> {
         let mut trailer = Trailer::default();
         let mut empty_lines = 0_usize;
+        // Where no trailer was announced the line that ends the body is all that may come.
+        let empty_lines_max = if framing.trailer.is_some() { EMPTY_LINES_MAX } else { 1 };
         for line in block.split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\n").ok_or(AwsChunkedError::TrailerLine)?;
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() {
                 empty_lines = empty_lines.saturating_add(1);
-                if empty_lines > EMPTY_LINES_MAX {
+                if empty_lines > empty_lines_max {
                     return Err(AwsChunkedError::AfterLast);
                 }
                 continue;
@@ -169,7 +171,8 @@ mod tests {
     fn what_is_refused() {
         use AwsChunkedError as E;
         for (framing, block, want) in [
-            (NONE, "\r\n\r\n\r\n", E::AfterLast),
+            (NONE, "\r\n\r\n", E::AfterLast),
+            (PLAIN_SIGNED, "\r\n\r\n", E::AfterLast),
             (NONE, "x-amz-checksum-crc32c:sOO8/Q==\r\n\r\n", E::TrailerUndeclared),
             (PLAIN_SIGNED, "x-amz-trailer-signature:SIG\r\n\r\n", E::TrailerUndeclared),
             (UNSIGNED, "x-amz-trailer-signature:SIG\r\n\r\n", E::TrailerUndeclared),

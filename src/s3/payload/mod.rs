@@ -233,13 +233,21 @@ fn decoded_bytes(
     purpose: Purpose,
 ) -> Result<Option<u64>, S3Error> {
     let missing = || Err(S3Error::new(Code::MissingContentLength));
+    let said = head.header("x-amz-decoded-content-length");
     match (coding, body, purpose) {
-        (Coding::Plain, BodyLength::Exact(bytes), _) => Ok(Some(bytes)),
-        (Coding::Plain, BodyLength::Chunked, _) => Ok(None),
+        // Nothing is coded, so the two lengths are one.
+        (Coding::Plain, BodyLength::Exact(bytes), _) => match said {
+            Some(text) if number(text) != Some(bytes) => Err(S3Error::new(Code::IncompleteBody)),
+            Some(_) | None => Ok(Some(bytes)),
+        },
+        (Coding::Plain, BodyLength::Chunked, _) => match said {
+            Some(text) => number(text).map(Some).ok_or_else(|| S3Error::new(Code::IncompleteBody)),
+            None => Ok(None),
+        },
         (Coding::Plain, BodyLength::Empty, Purpose::Document | Purpose::Completion) => Ok(Some(0)),
         (_, BodyLength::Empty, _) => missing(),
         (Coding::AwsChunked(_), BodyLength::Exact(_) | BodyLength::Chunked, _) => {
-            let Some(text) = head.header("x-amz-decoded-content-length") else {
+            let Some(text) = said else {
                 // pyarrow uploads streams whose length it does not know; then the chunks alone end the body.
                 return if body == BodyLength::Chunked { Ok(None) } else { missing() };
             };

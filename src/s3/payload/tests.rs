@@ -48,6 +48,11 @@ fn lengths_and_codings() {
     check("unsigned", &["Content-Length: 90", UNSIGNED, decoded, trailer], "unsigned 5 CRC32");
     check("botocore", &["Transfer-Encoding: chunked", UNSIGNED, decoded, trailer], "unsigned 5 CRC32");
     check("pyarrow", &["Transfer-Encoding: chunked", UNSIGNED, trailer], "unsigned unsized CRC32");
+    check("plain, said twice", &["Content-Length: 5", decoded], "plain 5");
+    check("plain, said otherwise", &["Content-Length: 6", decoded], "IncompleteBody");
+    let no_number = "x-amz-decoded-content-length: five";
+    check("plain, no number", &["Content-Length: 5", no_number], "IncompleteBody");
+    check("HTTP chunked with a length", &["Transfer-Encoding: chunked", decoded], "plain 5");
     check("no trailer", &["Content-Length: 90", UNSIGNED, decoded], "unsigned 5");
     check("signed", &["Content-Length: 200", SIGNED, decoded], "signed 5");
     check("signed trailer", &["Content-Length: 300", SIGNED_TRAILER, decoded, trailer], "signed 5 CRC32");

@@ -16,6 +16,9 @@ use crate::s3::xml::writer::is_xml_char;
 pub const DEPTH_MAX: usize = 20;
 /// Most elements of one document: 10,000 parts of four each is the largest that S3 defines, with some to spare.
 pub const ELEMENTS_MAX: usize = 45_000;
+/// Most pieces of one document: tags, texts, references, comments and attributes. An element with a text, indented, is
+/// five; without this bound four megabytes of comments hold a core longer than any document of a client.
+pub const PIECES_MAX: usize = 5 * ELEMENTS_MAX;
 /// Most attributes of one element, namespace declarations included.
 pub const ATTRIBUTES_MAX: usize = 16;
 /// Most namespace declarations of one element.
@@ -32,6 +35,7 @@ pub struct Reader<'x> {
     entered: Option<BytesStart<'x>>,
     depth: usize,
     elements: usize,
+    pieces: usize,
 }
 
 impl<'x> Reader<'x> {
@@ -49,7 +53,7 @@ impl<'x> Reader<'x> {
         config.enable_all_checks(true);
         // An empty element then looks like one without content, so that no shape has to know both.
         config.expand_empty_elements = true;
-        let mut reader = Reader { events, entered: None, depth: 0, elements: 0 };
+        let mut reader = Reader { events, entered: None, depth: 0, elements: 0, pieces: 0 };
         reader.find_root(root)?;
         Ok(reader)
     }
@@ -137,7 +141,13 @@ impl<'x> Reader<'x> {
     }
 
     fn event(&mut self) -> Result<Event<'x>, S3Error> {
+        self.count(1)?;
         self.events.read_event().map_err(|error| malformed(&error.to_string()))
+    }
+
+    fn count(&mut self, pieces: usize) -> Result<(), S3Error> {
+        self.pieces = self.pieces.saturating_add(pieces);
+        if self.pieces > PIECES_MAX { Err(malformed("too many pieces")) } else { Ok(()) }
     }
 
     fn entered_name(&self) -> &str {
@@ -150,7 +160,8 @@ impl<'x> Reader<'x> {
         if self.depth > DEPTH_MAX || self.elements > ELEMENTS_MAX {
             return Err(malformed("too many elements, or too deep ones"));
         }
-        check_start(&start)?;
+        let attributes = check_start(&start)?;
+        self.count(attributes)?;
         self.entered = Some(start);
         Ok(())
     }
@@ -193,7 +204,8 @@ fn check_declaration(declaration: &BytesDecl<'_>) -> Result<(), S3Error> {
     Ok(())
 }
 
-fn check_start(start: &BytesStart<'_>) -> Result<(), S3Error> {
+/// Checks a start tag and returns how many attributes it has.
+fn check_start(start: &BytesStart<'_>) -> Result<usize, S3Error> {
     if !is_name(start.name().into_inner()) {
         return Err(malformed("a name that is none"));
     }
@@ -219,7 +231,7 @@ fn check_start(start: &BytesStart<'_>) -> Result<(), S3Error> {
     if namespaces > NAMESPACES_MAX {
         return Err(malformed("too many namespace declarations"));
     }
-    Ok(())
+    Ok(attributes)
 }
 
 /// The character of a reference.
@@ -386,6 +398,12 @@ mod tests {
         let many = |count: usize| format!("<R>{}</R>", "<X/>".repeat(count));
         check("as many as may be", many(ELEMENTS_MAX - 1).as_bytes(), Some(&[]));
         check("too many", many(ELEMENTS_MAX).as_bytes(), None);
+        let nothings = |nothing: &str| format!("<R><T>{}</T></R>", nothing.repeat(250_000));
+        check("too many comments", nothings("<!---->").as_bytes(), None);
+        check("too many references", nothings("&lt;").as_bytes(), None);
+        check("too many instructions", nothings("<?p?>").as_bytes(), None);
+        let dressed = format!("<X {}/>", (0..16).map(|n| format!("a{n}='' ")).collect::<String>());
+        check("too many attributes of all", format!("<R>{}</R>", dressed.repeat(15_000)).as_bytes(), None);
         let attributes = |name: &str, count: usize| -> String {
             format!("<R {}/>", (0..count).map(|n| format!("{name}{n}='' ")).collect::<String>())
         };

@@ -26,6 +26,21 @@ fn a_completed_upload_answers_again() {
 }
 
 #[test]
+fn what_a_crash_behind_the_tombstone_left_is_swept() {
+    on_both_engines(|server| async move {
+        let id = server.begin().await.unwrap();
+        let one = server.put(&id, 1, &body(1, PART)).await.unwrap();
+        let (kind, fault) = (Some(OperationKind::Unlink), Fault::Fail(Errno::IO));
+        fault::install(vec![Rule { kind, nth: Nth::From(1), fault }]);
+        server.complete(&id, std::slice::from_ref(&one)).await.expect("the object is there");
+        fault::install(Vec::new());
+        assert_ne!(server.left(), [""; 0], "the removal failed");
+        let server = server.restart().await;
+        assert_eq!(server.left(), [""; 0]);
+    });
+}
+
+#[test]
 fn late_parts_find_no_upload() {
     on_both_engines(|server| async move {
         let body = body(1, PART);

@@ -72,6 +72,38 @@ fn a_full_disk_at_any_step_of_complete_loses_nothing() {
 }
 
 #[test]
+fn a_part_after_a_complete_that_failed_late_leaves_the_object_alone() {
+    on_both_engines(|server| async move {
+        let (first, last, other) = (body(1, PART), body(2, 5000), body(3, PART));
+        let whole = joined(&[&first, &last]);
+        let mut late = 0;
+        for nth in (1..).step_by(stride()) {
+            let (id, list) = completable(&server, Shape::InPlace, [&first, &last]).await;
+            fault::install(vec![Rule { kind: None, nth: Nth::Only(nth), fault: Fault::Fail(Errno::NOSPC) }]);
+            let outcome = server.complete(&id, &list).await;
+            let counted = fault::counted();
+            fault::install(Vec::new());
+            if outcome.is_err() && server.content().is_some() {
+                late += 1;
+                let third = server.put(&id, 3, &other).await;
+                assert!(
+                    server.content().is_some_and(|content| content == whole),
+                    "{nth}: the object changed"
+                );
+                third.expect("the upload is still there");
+            }
+            server.complete(&id, &list).await.expect("the upload is there or has left a tombstone");
+            server.check_object(&[&first, &last]).await;
+            clear(&server);
+            if counted < nth {
+                break;
+            }
+        }
+        assert!(late > 0 || stride() > 1, "no step failed after the name was given");
+    });
+}
+
+#[test]
 fn a_crash_at_any_step_of_complete_leaves_the_old_object_or_the_new() {
     on_both_engines(|server| async move {
         let mut server = server;

@@ -1,0 +1,50 @@
+//! How many file descriptors the process may have, and how many it needs.
+//!
+//! The soft limit of 1,024 that most shells and service managers set is for programs that use select(2); it is raised to
+//! the hard one, and what that lacks is said in one sentence. It bounds nothing by itself: without descriptors accepting
+//! rests. Source: getrlimit(2).
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Of a connection at work: its socket, its bucket's directory, and the file that is read or written.
+const OF_A_CONNECTION: u64 = 3;
+/// Of a core: 64 listings in the making, each with eight directories, sixteen files and two more; rings and listeners.
+const OF_A_CORE: u64 = 64 * 26 + 64;
+
+/// What a server needs when all its connections work.
+pub fn needed(connections_max: u32, cores_count: usize) -> u64 {
+    u64::from(connections_max) * OF_A_CONNECTION + cores_count as u64 * OF_A_CORE
+}
+
+/// Raises the limit as far as it may be; a sentence when `needed` is more, said of `whose` need it is.
+pub fn raise(whose: &str, needed: u64) -> Option<String> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    };
+    (limit < needed).then(|| {
+        format!(
+            "this process may have {limit} file descriptors, and {whose} may need {needed}: raise RLIMIT_NOFILE \
+             (systemd: LimitNOFILE={needed})"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_short_is_said() {
+        assert_eq!(needed(16_384, 2), 49_152 + 2 * 1_728);
+        assert_eq!(raise("--connections 1", 0), None);
+        let sentence = raise("--connections 1", u64::MAX).expect("no limit is that high");
+        let needed = u64::MAX.to_string();
+        for part in ["--connections 1 may need", &needed, "LimitNOFILE="] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit is told");
+        assert_eq!(soft, hard);
+    }
+}
