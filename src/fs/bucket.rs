@@ -19,7 +19,7 @@ use super::key_lock::Hold;
 use super::mount::Mount;
 use super::multipart::abort;
 use super::reader;
-use super::tree::{BENEATH, Durability, OWN_DIRECTORY, Tree, open_or_make};
+use super::tree::{BENEATH, Casing, Durability, OWN_DIRECTORY, Tree, open_or_make};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::names::BucketName;
 
@@ -68,7 +68,7 @@ const OPEN_PATH: Opening =
 impl Bucket {
     /// Opens a bucket.
     ///
-    /// Errors: NoSuchBucket, AccessDenied.
+    /// Errors: NoSuchBucket, AccessDenied; NotImplemented for a directory that folds the case of names.
     pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
         let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
@@ -82,7 +82,33 @@ impl Bucket {
                 .await
                 .map_err(failed)?,
         };
-        Ok(Bucket { directory, mount, stat })
+        let bucket = Bucket { directory, mount, stat };
+        match bucket.casing(tree, name).await.map_err(failed)? {
+            Casing::Kept => Ok(bucket),
+            Casing::Folded => Err(S3Error::new(Code::NotImplemented).with_message(
+                "the bucket's directory takes names in upper and lower case for the same, so keys would collide",
+            )),
+        }
+    }
+
+    /// What case means in the bucket; asked once, for a directory with entries cannot change it.
+    async fn casing(&self, tree: &Tree, name: &BucketName) -> Result<Casing, Errno> {
+        if !self.mount.filesystem.may_fold_case() {
+            return Ok(Casing::Kept);
+        }
+        let id = (self.stat.inode, self.stat.born_ns);
+        if let Some(casing) = tree.shared.casing(id) {
+            return Ok(casing);
+        }
+        let folds = stat::folds_case(&readable(&self.directory).await?);
+        let casing = if folds { Casing::Folded } else { Casing::Kept };
+        if tree.shared.add_casing(id, casing) && folds {
+            tracing::warn!(
+                bucket = name.as_str(),
+                "not served: the directory folds the case of names (chattr +F)"
+            );
+        }
+        Ok(casing)
     }
 
     /// The bucket's identity on its filesystem, as a directory name.

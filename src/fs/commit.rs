@@ -148,7 +148,7 @@ pub async fn commit(
     condition: &WriteCondition,
 ) -> Result<Committed, S3Error> {
     target.check_writable()?;
-    let stat = stat::stat_slow(staged.file()).await.map_err(|errno| s3_error(Doing::Write, errno))?;
+    let stat = stamp(target, staged.file()).await?;
     let encoded = metadata.encode(KeyKind::File, stat.size_bytes, stat.modified_ns);
     let mut sidecar = None;
     if target.bucket.mount.keeps_attributes {
@@ -167,6 +167,29 @@ pub async fn commit(
     }
     let etag = if target.bucket.mount.keeps_attributes { metadata.etag } else { synthetic(&stat) };
     Ok(Committed { etag, size_bytes: stat.size_bytes, modified_ns: stat.modified_ns })
+}
+
+/// Brings a file to the time that its record will vouch for, and returns its state.
+///
+/// Where all writes of one tick are stamped alike, a POSIX write right behind the commit could leave the time as it is. So
+/// it becomes one that no later write is stamped with: a nanosecond before that of the last write. Where times are coarser,
+/// the filesystem rounds that down to the step before.
+async fn stamp(target: &Target<'_>, file: &File) -> Result<stat::Stat, S3Error> {
+    let failed = |errno| s3_error(Doing::Write, errno);
+    let mount = &target.bucket.mount;
+    if mount.writes_late() {
+        flush(file, Sync::Content).await?;
+    }
+    let stat = stat::stat_slow(file).await.map_err(failed)?;
+    if mount.stamps_finely() || !mount.keeps_attributes {
+        return Ok(stat);
+    }
+    match file::set_modified(file, stat.modified_ns.saturating_sub(1), target.identity).await {
+        Ok(()) => stat::stat_slow(file).await.map_err(failed),
+        // It stays as it was before there was a remedy.
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::PERM) => Ok(stat),
+        Err(errno) => Err(failed(errno)),
+    }
 }
 
 /// The ETag a reader will see where no attribute can be kept.

@@ -44,6 +44,41 @@ impl Filesystem {
             other => Filesystem::Other(other),
         }
     }
+
+    /// Whether two writes are never stamped with the same time when somebody looked between them: FS_MGTIME, which these
+    /// filesystems have from Linux 6.13 on. Everywhere else all writes of one tick look alike.
+    fn stamps_finely(self, kernel_release: &str) -> bool {
+        match self {
+            Filesystem::Ext4 | Filesystem::Xfs | Filesystem::Btrfs | Filesystem::Tmpfs => {
+                is_since_6_13(kernel_release)
+            }
+            Filesystem::Overlay | Filesystem::Other(_) => false,
+        }
+    }
+
+    /// Whether a directory may be one whose names are the same in upper and lower case: ext4, f2fs, and tmpfs from 6.13 on.
+    pub(super) fn may_fold_case(self) -> bool {
+        match self {
+            Filesystem::Ext4 | Filesystem::Tmpfs | Filesystem::Other(F2FS_MAGIC) => true,
+            Filesystem::Xfs | Filesystem::Btrfs | Filesystem::Overlay | Filesystem::Other(_) => false,
+        }
+    }
+}
+
+/// Source: `linux/magic.h`, F2FS_SUPER_MAGIC.
+const F2FS_MAGIC: i64 = 0xF2F5_2010;
+
+fn is_since_6_13(release: &str) -> bool {
+    let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 13),
+        _ => false,
+    }
+}
+
+/// The kernel's release, empty when it does not say; memory of the kernel, so a plain call does not wait.
+fn kernel_release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
 impl fmt::Display for Filesystem {
@@ -81,6 +116,7 @@ pub struct Mount {
     pub syncs_directories: bool,
     /// Whether `renameat2(RENAME_NOREPLACE)` works.
     pub renames_exclusively: bool,
+    stamps_finely: AtomicBool,
     has_unnamed_files: AtomicBool,
     takes_direct: AtomicBool,
     reserves: AtomicBool,
@@ -101,6 +137,7 @@ impl Mount {
             keeps_attributes: false,
             syncs_directories: file::sync(directory, Sync::Everything).await.is_ok(),
             renames_exclusively: false,
+            stamps_finely: AtomicBool::new(filesystem.stamps_finely(&kernel_release())),
             has_unnamed_files: AtomicBool::new(false),
             takes_direct: AtomicBool::new(false),
             reserves: AtomicBool::new(filesystem != Filesystem::Btrfs),
@@ -148,6 +185,21 @@ impl Mount {
             Filesystem::Ext4 | Filesystem::Xfs | Filesystem::Btrfs | Filesystem::Tmpfs => Attributes::Local,
             Filesystem::Overlay | Filesystem::Other(_) => Attributes::Remote,
         }
+    }
+
+    /// Whether a write that comes right after a look at a file changes its time.
+    pub fn stamps_finely(&self) -> bool {
+        self.stamps_finely.load(Ordering::Relaxed)
+    }
+
+    /// Takes the filesystem for one that stamps all writes of one tick alike.
+    pub fn forget_fine_stamps(&self) {
+        self.stamps_finely.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether written bytes may reach the filesystem, and change the file's time, only when they are flushed.
+    pub fn writes_late(&self) -> bool {
+        matches!(self.filesystem, Filesystem::Other(_))
     }
 
     /// Whether O_TMPFILE works.
@@ -202,7 +254,8 @@ impl fmt::Display for Mount {
         let word = |able: bool| if able { "yes" } else { "no" };
         write!(
             f,
-            "{}: unnamed files {}, O_DIRECT {}, reserving {}, attributes {}, exclusive rename {}, directory fsync {}",
+            "{}: unnamed files {}, O_DIRECT {}, reserving {}, attributes {}, exclusive rename {}, directory fsync {}, \
+             fine timestamps {}",
             self.filesystem,
             word(self.has_unnamed_files()),
             word(self.takes_direct()),
@@ -210,6 +263,7 @@ impl fmt::Display for Mount {
             word(self.keeps_attributes),
             word(self.renames_exclusively),
             word(self.syncs_directories),
+            word(self.stamps_finely()),
         )
     }
 }
@@ -217,4 +271,26 @@ impl fmt::Display for Mount {
 async fn open_unnamed(directory: &File) -> Result<File, Errno> {
     let opening = Opening { flags: libc::O_RDWR | libc::O_TMPFILE, mode: 0o600, resolve: 0 };
     file::open(directory, CString::from(c"."), opening, Identity::SERVER).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stamps_finely() {
+        for (filesystem, release, want) in [
+            (Filesystem::Ext4, "6.13.0-amd64", true),
+            (Filesystem::Btrfs, "6.13-rc1", true),
+            (Filesystem::Xfs, "7.0.1", true),
+            (Filesystem::Tmpfs, "6.12.99", false),
+            (Filesystem::Ext4, "5.15.0-113-generic", false),
+            (Filesystem::Ext4, "", false),
+            (Filesystem::Ext4, "six", false),
+            (Filesystem::Overlay, "6.18.1", false),
+            (Filesystem::Other(0x6969), "6.18.1", false),
+        ] {
+            assert_eq!(filesystem.stamps_finely(release), want, "{filesystem} on {release}");
+        }
+    }
 }

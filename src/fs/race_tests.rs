@@ -14,7 +14,9 @@ use uring::cores::{self, Settings};
 use uring::engine::{self, Choice, Name};
 use uring::errno::Errno;
 use uring::fault::{self, Fault, Nth, OperationKind, Plan, Rule};
+use uring::file;
 use uring::identity::Identity;
+use uring::stat;
 use uring::time;
 
 use super::bucket::{self, Bucket};
@@ -249,6 +251,28 @@ fn directories_made_for_a_write_that_fails_go_with_it() {
     });
 }
 
+/// The kernel of the day stamps finely, so the time that an older one would give the second write is set by hand.
+#[test]
+fn a_write_in_the_tick_of_the_commit_makes_the_record_stale() {
+    on_both_engines(|server| async move {
+        server.bucket.mount.forget_fine_stamps();
+        let path = path::of(&ObjectKey::parse(b"key").unwrap()).unwrap();
+        let target = Target { tree: &server.tree, bucket: &server.bucket, path: &path, identity: ME };
+        let staged =
+            writer::stage(&server.tree, &server.bucket, &path, writer::Path::Cached, ME).await.unwrap();
+        file::write_bytes(staged.file(), Box::from(*b"old"), 0, ME).await.unwrap();
+        let tick_ns = stat::stat(staged.file()).unwrap().modified_ns;
+        let condition = WriteCondition::Unconditional;
+        let committed = commit::commit(&target, staged, &metadata(), &condition).await.unwrap();
+        let etag = async || reader::open(&server.tree, &name(), &path, ME).await.unwrap().etag();
+        assert_eq!(etag().await, committed.etag, "nothing was written yet");
+        std::fs::write(server.at("key"), "new").unwrap();
+        let written = file::open_at_start(&server.at("key"), libc::O_RDWR).unwrap();
+        file::set_modified(&written, tick_ns, ME).await.unwrap();
+        assert_ne!(etag().await, committed.etag, "the bytes are others");
+    });
+}
+
 #[test]
 fn a_copied_mark_marks_nothing() {
     on_both_engines(|server| async move {
@@ -266,15 +290,15 @@ fn a_copied_mark_marks_nothing() {
 }
 
 fn attribute(directory: &Path) -> Vec<u8> {
-    let opened = uring::file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+    let opened = file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
     let mut value = [0; 64];
-    let length = uring::file::read_attribute(&opened, parents::MARK, &mut value).unwrap();
+    let length = file::read_attribute(&opened, parents::MARK, &mut value).unwrap();
     value[..length].to_vec()
 }
 
 async fn set_attribute(directory: &Path, value: &[u8]) {
-    let opened = uring::file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
-    uring::file::set_attribute(&opened, parents::MARK, value.into(), 0, ME).await.unwrap();
+    let opened = file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+    file::set_attribute(&opened, parents::MARK, value.into(), 0, ME).await.unwrap();
 }
 
 #[test]

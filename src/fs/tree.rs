@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use uring::errno::Errno;
@@ -60,6 +60,18 @@ pub struct Shared {
     // did not make itself flushes the whole chain up to the bucket.
     unsettled: AtomicUsize,
     names_hidden: AtomicU64,
+    // By inode and birth time. The flag of a directory cannot change once it has an entry.
+    casings: Mutex<HashMap<(u64, i64), Casing>>,
+    has_folded: AtomicBool,
+}
+
+/// What the case of a letter means in the names of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Casing {
+    /// Names that differ in it are two.
+    Kept,
+    /// They are one, so two keys would be one file.
+    Folded,
 }
 
 impl Shared {
@@ -74,7 +86,27 @@ impl Shared {
             tables: Mutex::default(),
             unsettled: AtomicUsize::new(0),
             names_hidden: AtomicU64::new(0),
+            casings: Mutex::default(),
+            has_folded: AtomicBool::new(false),
         }
+    }
+
+    /// What is known of a bucket's casing; `bucket` is its inode and birth time.
+    pub(super) fn casing(&self, bucket: (u64, i64)) -> Option<Casing> {
+        self.casings.lock().expect("no holder of the lock panics").get(&bucket).copied()
+    }
+
+    /// Remembers a bucket's casing; whether that is news.
+    pub(super) fn add_casing(&self, bucket: (u64, i64), casing: Casing) -> bool {
+        if casing == Casing::Folded {
+            self.has_folded.store(true, Ordering::Relaxed);
+        }
+        self.casings.lock().expect("no holder of the lock panics").insert(bucket, casing).is_none()
+    }
+
+    /// Whether a bucket is known whose names are folded.
+    pub(super) fn has_folded(&self) -> bool {
+        self.has_folded.load(Ordering::Relaxed)
     }
 
     /// The mount with this identity, when it has been probed.

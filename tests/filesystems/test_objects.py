@@ -1,5 +1,6 @@
 """What S3 clients write is a plain file on every filesystem, and what they are told about it is true there."""
 
+import platform
 import re
 
 import botocore.exceptions
@@ -41,6 +42,9 @@ def refused(operation, code, status, **arguments):
 def test_the_probe_says_what_the_mount_can_do(served, kind):
     log = re.sub(r"\x1b\[[0-9;]*m", "", served.log.read_text())
     assert PROBED[kind] in log, log
+    release = [int(number) for number in re.findall("[0-9]+", platform.release())[:2]]
+    is_fine = kind != "fuse" and release >= [6, 13]
+    assert f"fine timestamps {'yes' if is_fine else 'no'}" in log, log
 
 
 def test_an_object_is_a_file(served, s3, bucket):
@@ -51,6 +55,19 @@ def test_an_object_is_a_file(served, s3, bucket):
     head = s3.head_object(Bucket=bucket, Key="a/b/c")
     assert (head["ContentLength"], head["ContentType"], head["Metadata"]) == (len(body), "text/x-test", metadata)
     assert read(s3, bucket, "a/b/c") == body
+
+
+def test_metadata_that_an_attribute_may_not_hold(s3, bucket):
+    described = {"Metadata": {"quotes": '"' * 2042}, "ContentDisposition": "x" * 5000}
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", **described)["UploadId"]
+    about = {"Bucket": bucket, "Key": "parts", "UploadId": upload}
+    part = s3.upload_part(**about, PartNumber=1, Body=b"bytes")["ETag"]
+    s3.complete_multipart_upload(**about, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part}]})
+    s3.put_object(Bucket=bucket, Key="key", Body=b"bytes", **described)
+    for key in ["parts", "key"]:
+        head = s3.head_object(Bucket=bucket, Key=key)
+        assert {name: head[name] for name in described} == described
+        assert read(s3, bucket, key) == b"bytes"
 
 
 def test_a_reader_keeps_the_old_bytes_of_an_overwritten_object(served, s3, bucket):

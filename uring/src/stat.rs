@@ -165,6 +165,21 @@ pub fn space(file: &File) -> Result<Space, Errno> {
     Ok(Space { magic: out.f_type, available_bytes })
 }
 
+/// Whether names in a directory are the same in upper and lower case, with a plain call that asks a local filesystem's
+/// memory; false where it cannot say. The directory is open for reading.
+///
+/// Source: FS_IOC_GETFLAGS and FS_CASEFOLD_FL of `linux/fs.h`.
+pub fn folds_case(directory: &File) -> bool {
+    let mut flags: libc::c_int = 0;
+    // SAFETY: the request's number speaks of a long, but the kernel writes an int (ioctl_iflags(2)), which lives on this
+    // stack frame.
+    let result = unsafe { libc::ioctl(directory.raw(), libc::FS_IOC_GETFLAGS, &mut flags) };
+    result == 0 && flags & FS_CASEFOLD_FL != 0
+}
+
+/// The C library's bindings do not carry it.
+const FS_CASEFOLD_FL: libc::c_int = 0x4000_0000;
+
 const STAT_MASK: u32 =
     libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
 
