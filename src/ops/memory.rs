@@ -20,7 +20,7 @@ use crate::s3::error::{Code, S3Error};
 /// Requests that wait at once: each has a connection and a part of a document, and a longer queue would only be waited
 /// in for nothing.
 const WAITING_MAX: usize = 256;
-/// How long one waits: less than clients wait for a first byte.
+/// How long one request waits in all, however often: less than clients wait for a first byte.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The budget of one core.
@@ -38,6 +38,8 @@ pub struct Share {
     memory: Rc<Memory>,
     number: u64,
     bytes: u64,
+    // What is left of the time it may wait.
+    patience: Duration,
 }
 
 struct Waiting {
@@ -71,7 +73,7 @@ impl Memory {
     pub fn share(self: &Rc<Memory>) -> Share {
         let number = self.next_number.get();
         self.next_number.set(number + 1);
-        Share { memory: self.clone(), number, bytes: 0 }
+        Share { memory: self.clone(), number, bytes: 0, patience: WAIT_MAX }
     }
 
     /// Counts bytes for a share if it may have them now.
@@ -128,7 +130,9 @@ impl Share {
             if memory.waiting.borrow().len() >= WAITING_MAX {
                 return Err(S3Error::new(Code::SlowDown));
             }
-            let granted = time::before(time::now().after(WAIT_MAX), memory.wait(self.number, bytes)).await;
+            let deadline = time::now().after(self.patience);
+            let granted = time::before(deadline, memory.wait(self.number, bytes)).await;
+            self.patience = deadline.since(time::now());
             granted.ok_or_else(|| S3Error::new(Code::SlowDown))?;
         }
         self.bytes += bytes;
