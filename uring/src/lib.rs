@@ -8,6 +8,7 @@ pub mod errno;
 pub mod time;
 
 pub mod arena;
+pub mod aside;
 pub mod fault;
 pub mod identity;
 

@@ -4,7 +4,6 @@
 //! `sendfile` has no such flag, so its caller switches the socket for the length of a body. Sends never lend memory to
 //! the kernel: what does not fit is sent again when the socket is writable. Source: socket(7), tcp(7), sendfile(2).
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -15,6 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::arena::BlockMut;
+use crate::aside::Aside;
 use crate::cores;
 use crate::errno::Errno;
 use crate::fault::Fault;
@@ -326,25 +326,54 @@ pub async fn receive(
     fill: Fill,
     deadline: Moment,
 ) -> (Result<u32, Errno>, BlockMut) {
+    let (result, block, _) = receive_op(socket, block, (range, None), fill, deadline).await;
+    (result, block)
+}
+
+/// Receives into `range` of a block, and pieces of the stream aside, until all is filled, the stream ends or `deadline`
+/// comes.
+///
+/// Shape: as of [`receive`]; the bytes are those of the stream, as they lie in the order of [`Aside::steps`].
+pub async fn receive_around(
+    socket: &Socket,
+    block: BlockMut,
+    range: Range<usize>,
+    aside: Box<Aside>,
+    deadline: Moment,
+) -> (Result<u32, Errno>, BlockMut, Box<Aside>) {
+    let mut aside = aside;
+    aside.block_bytes = range.len();
+    let (result, block, aside) = receive_op(socket, block, (range, Some(aside)), Fill::All, deadline).await;
+    (result, block, aside.expect("the operation keeps what it was made with"))
+}
+
+async fn receive_op(
+    socket: &Socket,
+    block: BlockMut,
+    (range, aside): (Range<usize>, Option<Box<Aside>>),
+    fill: Fill,
+    deadline: Moment,
+) -> (Result<u32, Errno>, BlockMut, Option<Box<Aside>>) {
     assert!(
         range.start < range.end && range.end <= block.len(),
         "a range lies inside its block and is not empty"
     );
-    let (start, length) = (range.start as u32, range.len() as u32);
-    let op = Op::Receive(Receive { socket: socket.clone(), block, start, length, received: 0, fill });
+    let aside_bytes = aside.as_ref().map_or(0, |aside| aside.bytes().len());
+    let (start, length) = (range.start as u32, (range.len() + aside_bytes) as u32);
+    let op = Op::Receive(Receive { socket: socket.clone(), block, start, length, aside, received: 0, fill });
     let mut flight = Flight::new(op, Identity::SERVER);
     let mut timer = time::sleep_until(deadline);
     let (end, is_late) = match time::race(&mut flight, &mut timer).await {
-        First::Left(end) => (end, Cell::new(false)),
+        First::Left(end) => (end, false),
         First::Right(()) => {
             flight.cancel();
-            (flight.await, Cell::new(true))
+            (flight.await, true)
         }
     };
     match end {
         (result, Op::Receive(op)) => match Errno::check(result) {
-            Err(Errno::CANCELED) if is_late.get() => (Err(Errno::TIMEDOUT), op.block),
-            other => (other, op.block),
+            Err(Errno::CANCELED) if is_late => (Err(Errno::TIMEDOUT), op.block, op.aside),
+            other => (other, op.block, op.aside),
         },
         _ => unreachable!("a flight returns the operation it was made with"),
     }

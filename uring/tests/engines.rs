@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use uring::arena::{self, BlockSize};
+use uring::aside::Aside;
 use uring::cores::{self, Settings};
 use uring::engine::{self, Choice, Name};
 use uring::errno::Errno;
@@ -238,6 +239,56 @@ fn a_deadline_brings_what_has_arrived() {
             assert_eq!((received, &same[10..16]), (Ok(6), &b"first "[..]));
             block = same;
         }
+    });
+}
+
+#[test]
+fn pieces_of_a_stream_go_aside() {
+    on_both_engines("aside", |_| async move {
+        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
+        let client = net::connect(address).await.unwrap();
+        let server = acceptor.accept().await.unwrap();
+        let client = Rc::new(client);
+        let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+        let mut aside = Box::new(Aside::new());
+        let far = time::now().after(Duration::from_secs(60));
+        let text = b"abc--defgh--ijklm--nopq";
+        // Cut after each byte: behind the cut it goes on later, or never before the deadline.
+        for (cut, is_late) in (1..text.len()).flat_map(|cut| [(cut, false), (cut, true)]) {
+            let send = |client: &net::Socket, bytes: &[u8]| {
+                net::send_now(client, &[std::io::IoSlice::new(bytes)], Following::Nothing).unwrap();
+            };
+            send(&client, &text[..cut]);
+            let later = client.clone();
+            if !is_late {
+                task::spawn(async move {
+                    time::sleep(Duration::from_micros(300)).await;
+                    send(&later, &text[cut..]);
+                });
+            }
+            aside.expect(3, 5, 2, 3);
+            let until = time::now().after(Duration::from_millis(if is_late { 1 } else { 5_000 }));
+            let (received, same, back) = net::receive_around(&server, block, 100..117, aside, until).await;
+            (block, aside) = (same, back);
+            let received = received.unwrap() as usize;
+            assert_eq!(received, if is_late { cut } else { text.len() });
+            let in_order: Vec<u8> = aside
+                .steps()
+                .flat_map(|(of_block, of_pieces)| {
+                    [&block[100..][of_block], &aside.bytes()[of_pieces]].concat()
+                })
+                .collect();
+            assert_eq!(&in_order[..received], &text[..received]);
+            if is_late {
+                send(&client, &text[cut..]);
+                let rest = text.len() - cut;
+                let (received, same) = net::receive(&server, block, 0..rest, Fill::All, far).await;
+                assert_eq!((received, &same[..rest]), (Ok(rest as u32), &text[cut..]));
+                block = same;
+            }
+        }
+        assert_eq!(&block[100..117], b"abcdefghijklmnopq");
     });
 }
 

@@ -1,7 +1,7 @@
 //! Operations on sockets: accept, wait for readiness, receive, connect.
 //!
 //! Sending is not here: it is a plain call on a borrowed slice that never blocks, and waits by `PollFor`. So no
-//! memory but a block and a socket address is ever lent to the kernel by these.
+//! memory but a block, what goes aside of it and a socket address is ever lent to the kernel by these.
 //! Source: accept(2), recv(2), poll(2), connect(2), io_uring_prep_multishot_accept(3).
 
 use std::cell::{Cell, RefCell};
@@ -13,6 +13,7 @@ use std::task::Waker;
 use io_uring::{opcode, squeue, types};
 
 use crate::arena::BlockMut;
+use crate::aside::Aside;
 use crate::errno::Errno;
 use crate::net::{Fill, Readiness, Socket};
 use crate::op::Waits;
@@ -124,7 +125,9 @@ pub(crate) struct Receive {
     pub(crate) socket: Socket,
     pub(crate) block: BlockMut,
     pub(crate) start: u32,
+    // Bytes of the stream, those that go aside included.
     pub(crate) length: u32,
+    pub(crate) aside: Option<Box<Aside>>,
     // Bytes that earlier calls of the same operation brought; the ring keeps this count itself.
     pub(crate) received: u32,
     pub(crate) fill: Fill,
@@ -138,11 +141,21 @@ impl Receive {
         (target.as_mut_ptr(), target.len() as u32)
     }
 
+    /// Describes what is still to be received around what goes aside; `None` when nothing does.
+    fn header(&mut self) -> Option<*mut libc::msghdr> {
+        let aside = self.aside.as_mut()?;
+        let block = &mut self.block[self.start as usize..];
+        Some(std::ptr::from_mut(aside.describe(block, self.received as usize, self.length as usize)))
+    }
+
     pub(crate) fn entry(&mut self) -> squeue::Entry {
         let flags = match self.fill {
             Fill::Some => 0,
             Fill::All => libc::MSG_WAITALL,
         };
+        if let Some(header) = self.header() {
+            return opcode::RecvMsg::new(types::Fd(self.socket.raw()), header).flags(flags as u32).build();
+        }
         let (pointer, length) = self.target();
         opcode::Recv::new(types::Fd(self.socket.raw()), pointer, length).flags(flags).build()
     }
@@ -150,10 +163,14 @@ impl Receive {
     /// Receives what is there; `EAGAIN` while the socket is empty or, for `Fill::All`, the range is not full.
     pub(crate) fn call(&mut self) -> i32 {
         loop {
-            let (pointer, length) = self.target();
-            // SAFETY: `target` points into the block this operation owns, `length` bytes of it.
-            let result =
-                unsafe { libc::recv(self.socket.raw(), pointer.cast(), length as usize, libc::MSG_DONTWAIT) };
+            let result = if let Some(header) = self.header() {
+                // SAFETY: the header describes memory of this operation.
+                unsafe { libc::recvmsg(self.socket.raw(), header, libc::MSG_DONTWAIT) }
+            } else {
+                let (pointer, length) = self.target();
+                // SAFETY: `target` points into the block this operation owns, `length` bytes of it.
+                unsafe { libc::recv(self.socket.raw(), pointer.cast(), length as usize, libc::MSG_DONTWAIT) }
+            };
             let result = Errno::of_call(result as i64);
             match Errno::check(result) {
                 Err(Errno::INTR) => continue,
