@@ -59,7 +59,7 @@ pub async fn receive_document(
         return Err(too_long());
     }
     let announced_bytes = payload.decoded_bytes.map_or(bytes_max, |bytes| bytes as usize);
-    let mut inspection = Inspection::new(payload, incoming, Wanted::NONE);
+    let mut inspection = Inspection::new(payload, incoming.take_auth(), Wanted::NONE);
     let mut document = Document { bytes: Vec::new(), share };
     while incoming.progress() == Progress::Open {
         incoming.wait(NEVER).await?;
@@ -83,7 +83,7 @@ pub async fn receive_empty(
     incoming: &mut Incoming<'_>,
     payload: &Payload,
 ) -> Result<Option<Received>, S3Error> {
-    let mut inspection = Inspection::new(payload, incoming, Wanted::NONE.with(Kind::Md5));
+    let mut inspection = Inspection::new(payload, incoming.take_auth(), Wanted::NONE.with(Kind::Md5));
     while incoming.progress() == Progress::Open {
         incoming.wait(NEVER).await?;
         let (end, mut block) = incoming.take_some().await;

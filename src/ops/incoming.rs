@@ -5,9 +5,11 @@
 //! never taken for one.
 //! Source: RFC 9112 sections 6 and 7, RFC 9110 section 10.1.1.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use uring::arena::{self, BlockMut, BlockSize};
+use uring::aside::Aside;
 use uring::errno::Errno;
 use uring::net::{self, Fill, Following, Readiness, Socket};
 use uring::time::{self, Moment};
@@ -29,7 +31,7 @@ pub struct Incoming<'a> {
     framing: Wire,
     expectation: Expectation,
     // What the signature says of the body; taken by whoever reads it.
-    pub(super) auth: PayloadAuth,
+    auth: PayloadAuth,
     watch: Watch,
     pub(super) flow: Flow,
     // More came behind the body than is kept, or it cannot be told any more where the body ends.
@@ -117,6 +119,11 @@ impl<'a> Incoming<'a> {
             skipped_bytes: 0,
             wire_bytes: 0,
         }
+    }
+
+    /// What the signature says of the body, for the one who reads it.
+    pub(super) fn take_auth(&mut self) -> PayloadAuth {
+        std::mem::replace(&mut self.auth, PayloadAuth::Unsigned)
     }
 
     /// Whether all of the body has been taken from the wire.
@@ -281,26 +288,73 @@ impl<'a> Incoming<'a> {
             let (result, back) =
                 net::receive(self.socket, block, filled..filled + room, fill, deadline).await;
             block = back;
-            let received = match result {
-                Ok(0) => return (Err(self.lost(Code::IncompleteBody)), block),
-                Ok(received) => received as usize,
-                Err(Errno::TIMEDOUT) => 0,
-                Err(_) => return (Err(self.lost(Code::IncompleteBody)), block),
-            };
-            let now = time::now();
-            self.watch.moved(received as u64);
-            if self.watch.waited(began, now) == Verdict::TooSlow {
-                return (Err(self.lost(Code::RequestTimeout)), block);
+            match self.count(result, room, (began, until)) {
+                Ok(received) => received,
+                Err(error) => return (Err(error), block),
             }
-            self.flow.moved(received as u64, now);
-            if received < room && now >= until {
-                self.flow.fell_behind(now);
-            }
-            received
         };
         self.wire_bytes += received as u64;
         let decoded = self.unframe(&mut block[filled..filled + received]);
         (decoded.map(|decoded| filled + decoded), block)
+    }
+
+    /// How much may be received around what goes aside: the body's own bytes that have not arrived, when nothing of HTTP
+    /// stands between them and a receive may wait for them.
+    pub(super) fn plain_bytes(&self) -> usize {
+        match &self.framing {
+            Wire::Remaining(left) if self.leftover.is_empty() && !self.flow.is_slow() => {
+                usize::try_from(*left).unwrap_or(usize::MAX)
+            }
+            Wire::Remaining(_) | Wire::Chunked(_) => 0,
+        }
+    }
+
+    /// Receives into a range of the block and aside, together no more than [`Incoming::plain_bytes`]; at `until` with what
+    /// has arrived by then.
+    ///
+    /// Shape: how many bytes of the stream there are. Errors: IncompleteBody, RequestTimeout.
+    pub(super) async fn fill_around(
+        &mut self,
+        block: BlockMut,
+        range: Range<usize>,
+        aside: Box<Aside>,
+        until: Moment,
+    ) -> (Result<usize, S3Error>, BlockMut, Box<Aside>) {
+        let (began, wanted) = (time::now(), range.len() + aside.bytes().len());
+        let deadline = self.watch.deadline(began).min(until);
+        let (result, block, aside) = net::receive_around(self.socket, block, range, aside, deadline).await;
+        let received = self.count(result, wanted, (began, until)).inspect(|received| {
+            self.wire_bytes += *received as u64;
+            if let Wire::Remaining(left) = &mut self.framing {
+                *left -= *received as u64;
+            }
+        });
+        (received, block, aside)
+    }
+
+    /// Judges what a receive brought, or that it brought nothing, by the client's pace.
+    fn count(
+        &mut self,
+        result: Result<u32, Errno>,
+        wanted: usize,
+        (began, until): (Moment, Moment),
+    ) -> Result<usize, S3Error> {
+        let received = match result {
+            Ok(0) => return Err(self.lost(Code::IncompleteBody)),
+            Ok(received) => received as usize,
+            Err(Errno::TIMEDOUT) => 0,
+            Err(_) => return Err(self.lost(Code::IncompleteBody)),
+        };
+        let now = time::now();
+        self.watch.moved(received as u64);
+        if self.watch.waited(began, now) == Verdict::TooSlow {
+            return Err(self.lost(Code::RequestTimeout));
+        }
+        self.flow.moved(received as u64, now);
+        if received < wanted && now >= until {
+            self.flow.fell_behind(now);
+        }
+        Ok(received)
     }
 
     /// Takes what has arrived into a block that is to be given back before the next wait.

@@ -1,12 +1,15 @@
 //! The body pipeline: the only place where the socket, HTTP and aws-chunked framing, chunk signatures, digests and the
 //! writer meet.
 //!
-//! Bytes arrive in an arena block, framing leaves by one move inside it, digests read it while it is in cache, and the
+//! Bytes arrive in an arena block, aws-chunked framing aside of it where it stands as expected and by one move otherwise, digests read it while it is in cache, and the
 //! writer takes it when it holds a multiple of 4096 bytes or the body ends. Nothing is published here: a body that ends
 //! early or does not verify is an error, and the caller drops the staged file.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md, "The body pipeline".
 
+use std::ops::Range;
+
 use uring::arena::{self, ALIGNMENT, BlockMut, BlockSize};
+use uring::aside::Aside;
 use uring::net::Fill;
 use uring::time;
 
@@ -24,6 +27,8 @@ use crate::s3::payload::{Coding, Payload};
 
 /// A body that has sent this much gets large blocks; until then a client has not shown that it sends at all.
 const PROVEN_BYTES: u64 = 256 * 1024;
+/// Chunks from this length on are received around their framing: shorter ones would make more pieces than they save moves.
+const ASIDE_CHUNK_BYTES_MIN: usize = 8 * 1024;
 /// Large blocks of one body: one is filled while two are written.
 const LARGE_BLOCKS: usize = 3;
 
@@ -44,6 +49,8 @@ pub(super) struct Inspection<'a> {
     signed_sha256: Option<[u8; 32]>,
     signer: Option<ChunkSigner>,
     decoder: Option<Decoder>,
+    // For framing that stands where it is expected; none once it did not.
+    aside: Option<Box<Aside>>,
     stream: Stream,
     marks: Vec<Mark>,
     /// Decoded bytes so far.
@@ -51,8 +58,7 @@ pub(super) struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    pub(super) fn new(payload: &'a Payload, incoming: &mut Incoming<'_>, extra: Wanted) -> Inspection<'a> {
-        let auth = std::mem::replace(&mut incoming.auth, PayloadAuth::Unsigned);
+    pub(super) fn new(payload: &'a Payload, auth: PayloadAuth, extra: Wanted) -> Inspection<'a> {
         let (mut wanted, mut signed_sha256, mut signer) = (payload.wanted(), None, None);
         for kind in [Kind::Md5, Kind::Sha1, Kind::Sha256, Kind::Crc32, Kind::Crc32c, Kind::Crc64nvme] {
             if extra.has(kind) {
@@ -78,6 +84,7 @@ impl<'a> Inspection<'a> {
             payload,
             signed_sha256,
             signer,
+            aside: decoder.is_some().then(Box::default),
             decoder,
             stream: Stream::new(wanted),
             marks: Vec::new(),
@@ -108,6 +115,62 @@ impl<'a> Inspection<'a> {
         Ok(produced)
     }
 
+    /// Lays out a receive of at most `wire_bytes` of the stream, of which `room` go into the block: around the framing that
+    /// is expected in it.
+    ///
+    /// Shape: the bytes that go into the block, at least one; `None` when no framing is expected there.
+    fn lay_out(&mut self, room: usize, wire_bytes: usize) -> Option<(usize, Box<Aside>)> {
+        let expected = self.decoder.as_ref()?.expected()?;
+        let (first, every) =
+            (usize::try_from(expected.first_bytes).ok()?, usize::try_from(expected.chunk_bytes).ok()?);
+        let beyond_first = room.checked_sub(first).filter(|_| every >= ASIDE_CHUNK_BYTES_MIN)?;
+        let piece = expected.framing_bytes;
+        let fitting = (1 + beyond_first / every).min(ALIGNMENT / piece);
+        let mut count = usize::try_from(expected.count).map_or(fitting, |count| count.min(fitting));
+        while count > 0 && first + (count - 1) * every + count * piece > wire_bytes {
+            count -= 1;
+        }
+        let bytes = room.min(wire_bytes - count * piece);
+        if count == 0 || bytes == 0 {
+            return None;
+        }
+        let mut aside = self.aside.take()?;
+        aside.expect(first, every, piece, count);
+        Some((bytes, aside))
+    }
+
+    /// Takes what was received as `lay_out` said; `bytes` begins where the receive did, and has room for what went aside.
+    fn take_around(
+        &mut self,
+        bytes: &mut [u8],
+        received: usize,
+        aside: Box<Aside>,
+    ) -> Result<usize, S3Error> {
+        let (mut filled, mut left, mut is_as_expected) = (0, received, true);
+        for (of_block, of_pieces) in aside.steps() {
+            let arrived = of_block.len().min(left);
+            filled += self.take(&mut bytes[filled..filled + arrived])?;
+            left -= arrived;
+            let piece = &aside.bytes()[of_pieces.clone()];
+            if left == 0 || piece.is_empty() {
+                break;
+            }
+            let decoder = self.decoder.as_mut().expect("only framing of a decoder goes aside");
+            if piece.len() <= left && decoder.take_expected(piece)? {
+                left -= piece.len();
+                continue;
+            }
+            is_as_expected = left < piece.len();
+            let steps = aside.steps().skip_while(|(_, other)| other.start < of_pieces.start);
+            let rest = in_order(bytes, &aside, steps, left);
+            bytes[filled..filled + left].copy_from_slice(&rest);
+            filled += self.take(&mut bytes[filled..filled + left])?;
+            break;
+        }
+        self.aside = is_as_expected.then_some(aside);
+        Ok(filled)
+    }
+
     /// Judges the whole body.
     pub(super) fn finish(self) -> Result<Received, S3Error> {
         let trailer = match self.decoder {
@@ -130,6 +193,27 @@ impl<'a> Inspection<'a> {
     }
 }
 
+/// Copies what stands from the first step's piece on, as it was on the wire.
+fn in_order(
+    bytes: &[u8],
+    aside: &Aside,
+    steps: impl Iterator<Item = (Range<usize>, Range<usize>)>,
+    length: usize,
+) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(length + bytes.len().min(ALIGNMENT));
+    for (number, (of_block, of_pieces)) in steps.enumerate() {
+        if number > 0 {
+            rest.extend_from_slice(&bytes[of_block]);
+        }
+        rest.extend_from_slice(&aside.bytes()[of_pieces]);
+        if rest.len() >= length {
+            break;
+        }
+    }
+    rest.truncate(length);
+    rest
+}
+
 /// Receives a body into a writer, verifies all that was declared of it and waits for its writes.
 ///
 /// Errors: those of the body (IncompleteBody, BadDigest, SignatureDoesNotMatch, ...) and of the writer.
@@ -139,7 +223,7 @@ pub async fn receive_into(
     extra: Wanted,
     mut writer: Writer<'_>,
 ) -> Result<Received, S3Error> {
-    let mut inspection = Inspection::new(payload, incoming, extra);
+    let mut inspection = Inspection::new(payload, incoming.take_auth(), extra);
     let mut blocks = Blocks::default();
     // What did not make a multiple of 4096 and begins the next block. It is copied, so that no body holds a block while
     // it waits for another.
@@ -188,9 +272,16 @@ async fn fill_block(
     let enough = if inspection.decoder.is_some() { block.len() - ALIGNMENT } else { block.len() };
     let until = time::now().after(held_at_most(block.size()));
     loop {
-        let (end, back) = incoming.fill(block, filled, Fill::All, until).await;
-        block = back;
-        filled += inspection.take(&mut block[filled..end?])?;
+        if let Some((bytes, aside)) = inspection.lay_out(enough - filled, incoming.plain_bytes()) {
+            let range = filled..filled + bytes;
+            let (received, back, aside) = incoming.fill_around(block, range, aside, until).await;
+            block = back;
+            filled += inspection.take_around(&mut block[filled..], received?, aside)?;
+        } else {
+            let (end, back) = incoming.fill(block, filled, Fill::All, until).await;
+            block = back;
+            filled += inspection.take(&mut block[filled..end?])?;
+        }
         if incoming.progress() == Progress::Ended {
             let padded = filled.next_multiple_of(ALIGNMENT);
             block[filled..padded].fill(0);
@@ -258,3 +349,6 @@ impl Blocks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,12 +57,25 @@ impl Aside {
     pub fn steps(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         let block_bytes = self.block_bytes;
         let (first, every, piece, end) = (self.first, self.every, self.piece_bytes, self.bytes.len());
-        let count = if piece == 0 { 0 } else { end / piece };
+        let count = end.checked_div(piece).unwrap_or(0);
         (0..=count).map(move |number| {
             let start = if number == 0 { 0 } else { first + (number - 1) * every };
             let stop = if number == count { block_bytes } else { first + number * every };
             (start.min(block_bytes)..stop.min(block_bytes), number * piece..((number + 1) * piece).min(end))
         })
+    }
+
+    /// Lays bytes of a stream where a receive into `block` would.
+    pub fn fill(&mut self, block: &mut [u8], stream: &[u8]) {
+        self.block_bytes = block.len();
+        let (steps, mut rest): (Vec<_>, _) = (self.steps().collect(), stream);
+        for (of_block, of_pieces) in steps {
+            for place in [&mut block[of_block], &mut self.bytes[of_pieces]] {
+                let (now, later) = rest.split_at(place.len().min(rest.len()));
+                place[..now.len()].copy_from_slice(now);
+                rest = later;
+            }
+        }
     }
 
     /// Describes the bytes `received..length` of the stream for a call; `block` begins where the receive fills it.

@@ -20,7 +20,26 @@ pub struct Decoder {
     /// A chunk head that a piece's end cut, up to that cut.
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: usize,
+    /// Length of the last whole head, and the size in it.
+    last_head_bytes: usize,
+    last_size_bytes: u64,
     tail: Vec<u8>,
+}
+
+/// Where framing will stand in what comes next if the chunks to come are as long as the last one.
+///
+/// Shape: `first_bytes` of payload, `framing_bytes` of framing, `chunk_bytes` of payload, framing, and so on, `count`
+/// times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Payload that is left of the chunk being read.
+    pub first_bytes: u64,
+    /// Payload between two pieces of framing.
+    pub chunk_bytes: u64,
+    /// The end of one chunk and the head of the next.
+    pub framing_bytes: usize,
+    /// Whole chunks that the announced length has room for behind this one.
+    pub count: u64,
 }
 
 /// The end of a signed chunk.
@@ -55,6 +74,8 @@ impl Decoder {
             signature: [0; 64],
             head: [0; HEAD_BYTES_MAX],
             head_bytes: 0,
+            last_head_bytes: 0,
+            last_size_bytes: 0,
             tail: Vec::new(),
         }
     }
@@ -97,6 +118,36 @@ impl Decoder {
         Ok(write)
     }
 
+    /// Where framing is expected next; `None` when nothing is known of it.
+    pub fn expected(&self) -> Option<Expected> {
+        let first_bytes = match self.state {
+            State::Payload { remaining_bytes } => remaining_bytes,
+            State::PayloadCr => 0,
+            State::Head | State::PayloadLf | State::Tail => return None,
+        };
+        let left = self.announced_bytes?.checked_sub(self.chunked_bytes)?;
+        let count = left.checked_div(self.last_size_bytes)?;
+        let framing_bytes = CHUNK_END.len().saturating_add(self.last_head_bytes);
+        Some(Expected { first_bytes, chunk_bytes: self.last_size_bytes, framing_bytes, count })
+    }
+
+    /// Takes framing that was received apart from what lies around it; false, and nothing taken, when it is not what was
+    /// expected.
+    pub fn take_expected(&mut self, framing: &[u8]) -> Result<bool, AwsChunkedError> {
+        let line = framing.strip_prefix(CHUNK_END).and_then(|head| head.strip_suffix(CHUNK_END));
+        let Some(line) = line.filter(|line| self.state == State::PayloadCr && self.is_like_last(line)) else {
+            return Ok(false);
+        };
+        self.begin_chunk(line)?;
+        Ok(true)
+    }
+
+    fn is_like_last(&self, line: &[u8]) -> bool {
+        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
+        let is_as_long = line.len().saturating_add(CHUNK_END.len()) == self.last_head_bytes;
+        is_as_long && !line.contains(&b'\n') && size(digits) == Ok(self.last_size_bytes)
+    }
+
     /// Ends the body, once the layer below has no more of it.
     /// Errors: Truncated before the last chunk, and whatever is wrong with the trailer.
     pub fn finish(self) -> Result<Trailer, AwsChunkedError> {
@@ -116,7 +167,7 @@ impl Decoder {
         let used = line_end.map_or(window.len(), |line_end| line_end.saturating_add(1));
         let taken = rest.get(..used).unwrap_or_default();
         if line_end.is_some() && self.head_bytes == 0 {
-            self.begin_chunk(taken)?;
+            self.begin_chunk(line_of(taken)?)?;
             return Ok(used);
         }
         let filled = self.head_bytes.saturating_add(used);
@@ -126,15 +177,15 @@ impl Decoder {
         if line_end.is_some() {
             let head = self.head;
             self.head_bytes = 0;
-            self.begin_chunk(head.get(..filled).unwrap_or_default())?;
+            self.begin_chunk(line_of(head.get(..filled).unwrap_or_default())?)?;
         } else if filled == HEAD_BYTES_MAX {
             return Err(AwsChunkedError::ChunkHead);
         }
         Ok(used)
     }
 
+    /// Begins the chunk of a head whose line end was taken off.
     fn begin_chunk(&mut self, line: &[u8]) -> Result<(), AwsChunkedError> {
-        let line = line.strip_suffix(b"\r\n").ok_or(AwsChunkedError::ChunkHead)?;
         let size_bytes = match self.framing.signatures {
             Signatures::Unsigned => size(line)?,
             Signatures::Signed => {
@@ -155,6 +206,8 @@ impl Decoder {
             return Err(AwsChunkedError::DecodedLength);
         }
         self.chunked_bytes = total;
+        self.last_head_bytes = line.len().saturating_add(CHUNK_END.len());
+        self.last_size_bytes = size_bytes;
         self.state = match size_bytes {
             0 if self.announced_bytes.is_some_and(|announced| total < announced) => {
                 return Err(AwsChunkedError::DecodedLength);
@@ -189,6 +242,10 @@ impl Decoder {
     }
 }
 
+fn line_of(head: &[u8]) -> Result<&[u8], AwsChunkedError> {
+    head.strip_suffix(CHUNK_END).ok_or(AwsChunkedError::ChunkHead)
+}
+
 /// A chunk size: 1 to 16 hex digits, so that it always fits 64 bits.
 fn size(digits: &[u8]) -> Result<u64, AwsChunkedError> {
     if digits.is_empty() || digits.len() > SIZE_DIGITS_MAX {
@@ -204,6 +261,8 @@ fn size(digits: &[u8]) -> Result<u64, AwsChunkedError> {
 /// what a forger can make the server write. Clients send 64 KiB to 1 MiB.
 pub const SIGNED_CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Ends a chunk, and its head.
+const CHUNK_END: &[u8] = b"\r\n";
 const SIGNATURE_PREFIX: &[u8] = b";chunk-signature=";
 const SIZE_DIGITS_MAX: usize = 16;
 const HEAD_BYTES_MAX: usize = SIZE_DIGITS_MAX + SIGNATURE_PREFIX.len() + 64 + 2;
