@@ -18,6 +18,7 @@ use crate::ops::call::Call;
 use crate::ops::incoming::{Incoming, NextRequest};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers;
+use crate::s3::precondition;
 use crate::s3::route::{self, Route};
 use crate::server::core_state::CoreState;
 use crate::server::dispatch;
@@ -186,5 +187,6 @@ fn prepare(call: &Call<'_>) -> Result<(), S3Error> {
         return Err(call.route.operation.not_implemented());
     }
     headers::check_headers(call.head)?;
+    precondition::refuse_unheeded(call.route.operation, call.head)?;
     headers::check_expected_bucket_owner(call.head, &call.caller().account_id)
 }
