@@ -7,7 +7,7 @@
 use crate::digest::stream::{Kind, Wanted};
 use crate::fs::bucket::Bucket;
 use crate::fs::commit::Target;
-use crate::fs::multipart::parts::{self, Arrived};
+use crate::fs::multipart::parts::{self, Arrived, PART_BYTES_MAX};
 use crate::fs::multipart::upload::{self, Upload};
 use crate::http::framing::BodyLength;
 use crate::ops::call::Call;
@@ -41,7 +41,8 @@ pub async fn upload_part(
         wanted = wanted.with(algorithm.kind());
     }
     let part = parts::begin(&target, &upload, number, payload.decoded_bytes).await?;
-    let received = match receive::receive_into(incoming, &payload, wanted, part.writer()).await {
+    let receiving = receive::receive_into(incoming, &payload, wanted, PART_BYTES_MAX, part.writer());
+    let received = match receiving.await {
         Ok(received) => received,
         Err(error) => {
             part.abandon().await;

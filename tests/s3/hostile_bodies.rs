@@ -202,6 +202,37 @@ fn http_chunks_that_are_none() {
     });
 }
 
+/// A chunk says how long it is before its bytes come: what would be too long with it is refused there.
+#[test]
+fn chunks_beyond_the_longest_body() {
+    on_old_object(|fixture| {
+        let upload = fixture.begin_upload(Request::of_key("POST", "parts"));
+        let part = || Request::part("parts", &upload, 1);
+        let too_large = (400, "EntityTooLarge");
+        let object_max: u64 = 10_000 * (5 << 30);
+        let part_max: u64 = 5 << 30;
+        let coded = |request: Request| request.coding(Coding::UnsignedTrailer(32)).unannounced();
+        let announced = |request: Request| request.coding(Coding::UnsignedTrailer(32)).decoded_bytes(5);
+        let hex = |bytes: u64| format!("{bytes:x}\r\n");
+        let framed = |line: &str| format!("{:x}\r\n{line}\r\n", line.len());
+        for (name, request, sent, (status, code)) in [
+            ("an object", Request::put("key"), hex(object_max + 1), too_large),
+            ("an object behind a chunk", Request::put("key"), "1\r\na\r\n".to_owned() + &hex(object_max), too_large),
+            ("a part", part(), hex(part_max + 1), too_large),
+            ("a coded object", coded(Request::put("key")), framed(&hex(object_max + 1)), too_large),
+            ("a coded part", coded(part()), framed(&hex(part_max + 1)), too_large),
+            ("more than was said", announced(Request::put("key")), framed(&hex(6)), (400, "IncompleteBody")),
+        ] {
+            let head = request.header("transfer-encoding", "chunked").signed().head;
+            let mut connection = fixture.connect();
+            connection.write(&head);
+            connection.write(sent.as_bytes());
+            connection.answer_to(&head).expect_error(name, status, code);
+            check_old(fixture, name);
+        }
+    });
+}
+
 /// Documents that are no documents, or far too large.
 #[test]
 fn documents_that_are_bombs() {

@@ -71,6 +71,8 @@ pub struct Request {
     pub coding: Coding,
     /// What is said of the decoded length, where that is not the truth.
     pub decoded_bytes: Option<usize>,
+    /// Whether the decoded length of a chunked body is said at all.
+    pub is_announced: bool,
     pub version: &'static str,
     /// Seconds that the client's clock is ahead.
     pub ahead_s: i64,
@@ -94,6 +96,7 @@ impl Request {
             body: Vec::new(),
             coding: Coding::Unsigned,
             decoded_bytes: None,
+            is_announced: true,
             version: "HTTP/1.1",
             ahead_s: 0,
         }
@@ -168,6 +171,11 @@ impl Request {
         self
     }
 
+    pub fn unannounced(mut self) -> Request {
+        self.is_announced = false;
+        self
+    }
+
     pub fn version(mut self, version: &'static str) -> Request {
         self.version = version;
         self
@@ -228,6 +236,8 @@ impl Request {
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
         if self.coding.chunk_bytes().is_some() {
             add("content-encoding", "aws-chunked".to_owned());
+        }
+        if self.coding.chunk_bytes().is_some() && self.is_announced {
             let decoded_bytes = self.decoded_bytes.unwrap_or(self.body.len());
             add("x-amz-decoded-content-length", decoded_bytes.to_string());
         }
