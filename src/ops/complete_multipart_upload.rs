@@ -1,7 +1,7 @@
 //! CompleteMultipartUpload: the parts a client names become the object.
 //!
-//! Where nothing has to be copied, and for small copies, the answer waits for the object; a larger copy goes into a slow
-//! response, so that the client is not left without a byte. Asked for again, it answers the same.
+//! What the request says is judged at once; the object is made by a slow response, so that the client is not left without
+//! a byte when much has to be copied or a disk is slow. Asked for again, it answers the same.
 //! Source: CompleteMultipartUpload.
 
 use crate::fs::bucket::Bucket;
@@ -15,9 +15,6 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::names::{BucketName, ObjectKey};
 use crate::s3::precondition::WriteCondition;
 use crate::s3::xml::multipart::{self, CompletedUpload};
-
-/// Copies beyond this may take longer than a client waits for the first byte: a slow disk moves it in some seconds.
-const SLOW_BYTES_MIN: u64 = 256 << 20;
 
 /// Completes an upload.
 ///
@@ -44,15 +41,12 @@ pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Resu
         }
         Planned::Ready(plan) => plan,
     };
-    let (is_slow, now_ns) = (plan.copied_bytes() >= SLOW_BYTES_MIN, call.now_unix_ns);
+    let now_ns = call.now_unix_ns;
     let finish = async move {
         let completed = plan.run(now_ns).await?;
         Ok(document_of(&location, &bucket_name, &key, &completed))
     };
-    if is_slow {
-        return Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) });
-    }
-    finish.await.map(Response::xml)
+    Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) })
 }
 
 fn document_of(location: &str, bucket: &BucketName, key: &ObjectKey, completed: &Completed) -> String {

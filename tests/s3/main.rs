@@ -18,4 +18,5 @@ mod hostile_uploads;
 mod overflow;
 mod posix;
 mod request;
+mod slow_answers;
 mod transcript;

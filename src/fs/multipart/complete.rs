@@ -260,6 +260,7 @@ fn describe(
 
 impl Plan {
     /// How many bytes are to be copied; the rest is there already, or is shared with the object.
+    #[cfg(test)]
     pub fn copied_bytes(&self) -> u64 {
         assemble::copied_bytes(&self.way, &self.destination.bucket.mount, &self.parts)
     }
