@@ -22,20 +22,13 @@ use crate::s3::xml::multipart::{self, CompletedUpload};
 /// PreconditionFailed, and those of the filesystem; the upload is there then.
 pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Result<Response, S3Error> {
     let id = call.route.upload_id()?;
-    let completion = Completion {
-        parts: multipart::read_complete(document)?,
-        condition: WriteCondition::of_put(call.head)?,
-        object_bytes: object_bytes_of(call.head)?,
-        checksum: checksum_of(call.head)?,
-        checksum_type: checksum_type_of(call.head)?,
-    };
     let (bucket_name, key) = (call.bucket()?.clone(), call.key()?.clone());
-    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let bucket = Bucket::open(call.tree(), &bucket_name, call.identity()).await?;
+    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let tree = call.service.tree.clone();
     let destination = Destination { tree, bucket, key: key.clone(), path, identity: call.identity() };
     let location = location_of(call.head);
-    let plan = match complete::plan(destination, &id, &completion).await? {
+    let plan = match complete::plan(destination, &id, || completion_of(call.head, document)).await? {
         Planned::Done(completed) => {
             return Ok(Response::xml(document_of(&location, &bucket_name, &key, &completed)));
         }
@@ -47,6 +40,17 @@ pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Resu
         Ok(document_of(&location, &bucket_name, &key, &completed))
     };
     Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) })
+}
+
+/// What the client asks for; read only when there is an upload, because the document may be long.
+fn completion_of(head: &RequestHead, document: &[u8]) -> Result<Completion, S3Error> {
+    Ok(Completion {
+        parts: multipart::read_complete(document)?,
+        condition: WriteCondition::of_put(head)?,
+        object_bytes: object_bytes_of(head)?,
+        checksum: checksum_of(head)?,
+        checksum_type: checksum_type_of(head)?,
+    })
 }
 
 fn document_of(location: &str, bucket: &BucketName, key: &ObjectKey, completed: &Completed) -> String {

@@ -3,6 +3,7 @@
 //! HEAD is GET without the bytes, so both are one function with a last step of their own.
 //! Source: GetObject, HeadObject; RFC 9110 sections 13 and 14.
 
+use crate::fs::bucket::Bucket;
 use crate::fs::metadata::view::Metadata;
 use crate::fs::reader::{self, Object};
 use crate::http::date;
@@ -46,7 +47,11 @@ fn extent(object: &Object, selection: Selection) -> (u64, u64) {
 
 /// The object with what is sent of it, or nothing to send when the client has it already, and the response's head.
 async fn describe(call: &Call<'_>) -> Result<(Option<(Object, Selection)>, Response), S3Error> {
-    let Some(path) = call.path_to_read()? else { return Err(S3Error::new(Code::NoSuchKey)) };
+    let Some(path) = call.path_to_read()? else {
+        // No object has such a key, but the bucket it is asked of may be missing too.
+        Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;
+        return Err(S3Error::new(Code::NoSuchKey));
+    };
     let object = reader::open(call.tree(), call.bucket()?, &path, call.identity()).await?;
     let metadata = object.metadata(call.tree(), call.bucket()?, call.key()?.as_str()).await?;
     let modified_s = object.stat.modified_ns.div_euclid(1_000_000_000);

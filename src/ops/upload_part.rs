@@ -31,8 +31,8 @@ pub async fn upload_part(
     let id = call.route.upload_id()?;
     let number = call.route.part_number()?.ok_or_else(|| S3Error::new(Code::InvalidArgument))?;
     let payload = Payload::of(call.head, length, Purpose::Object)?;
-    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let bucket = Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;
+    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let target = Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
     let upload = upload::find(call.tree(), &bucket, call.key()?, &id).await?;
     check_algorithm(&upload, &payload)?;

@@ -106,7 +106,11 @@ async fn serve_request(
         Ok(()) => dispatch::run(&call, &framing, &mut incoming).await,
         Err(error) => Err(error),
     };
-    let next = incoming.next_request();
+    let next = match &result {
+        // The head said nothing of a body, and what follows it may be one all the same.
+        Err(error) if error.code() == Code::MissingContentLength => NextRequest::Lost,
+        Ok(_) | Err(_) => incoming.next_request(),
+    };
     exchange.received_bytes = incoming.wire_bytes;
     let persistence = respond::answer(exchange, &head, &framing, result, next).await;
     match (persistence, next) {

@@ -134,6 +134,13 @@ fn lengths_that_do_not_hold() {
         }
         let none = Request::put("key").signed().with_head("content-length: 0\r\n", "");
         check(fixture, "no length at all", &none, 411, "MissingContentLength");
+        // What follows such a head may be a body: it is no request.
+        let mut connection = fixture.connect();
+        connection.write(&none.head);
+        connection.write(&Request::delete("key").signed().head);
+        connection.answer_to(&none.head).expect_error("no length", 411, "MissingContentLength");
+        connection.expect_closed("no length");
+        check_old(fixture, "a body without a length");
         let huge = Request::put("key").header("content-length", "99999999999999999");
         check(fixture, "more than there can be", &huge.signed(), 400, "EntityTooLarge");
     });
@@ -257,6 +264,12 @@ fn documents_that_are_bombs() {
     delete(&large).expect_error("3 MiB", 400, "MaxMessageLengthExceeded");
     let create = Request::new("PUT", "/another").body(&vec![b' '; 2 << 20]);
     fixture.send(create).expect_error("a bucket's 2 MiB", 400, "MaxMessageLengthExceeded");
+    let endless = "x".repeat(100_000);
+    let location = format!("<LocationConstraint>{endless}</LocationConstraint>");
+    let document = format!("<CreateBucketConfiguration>{location}</CreateBucketConfiguration>");
+    let answer = fixture.send(Request::new("PUT", "/another").body(document.as_bytes()));
+    answer.expect_error("a long region", 400, "IllegalLocationConstraintException");
+    assert!(answer.body.len() < 1_000, "{answer}");
     assert!(!fixture.root().join("another").exists());
     check_old(&fixture, BUCKET);
 }

@@ -64,7 +64,7 @@ impl Coding {
 pub struct Request {
     pub method: &'static str,
     /// Decoded, with its leading slash.
-    pub path: String,
+    pub path: Vec<u8>,
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -90,7 +90,7 @@ impl Request {
     pub fn new(method: &'static str, path: &str) -> Request {
         Request {
             method,
-            path: path.to_owned(),
+            path: path.as_bytes().to_vec(),
             query: Vec::new(),
             headers: Vec::new(),
             body: Vec::new(),
@@ -100,6 +100,12 @@ impl Request {
             version: "HTTP/1.1",
             ahead_s: 0,
         }
+    }
+
+    /// A request for a key of the bucket that need not be text.
+    pub fn of_key_bytes(method: &'static str, key: &[u8]) -> Request {
+        let path = [format!("/{BUCKET}/").as_bytes(), key].concat();
+        Request { path, ..Request::new(method, "/") }
     }
 
     /// A request for a key of the bucket.

@@ -98,14 +98,14 @@ pub struct Plan {
     _held: Option<lock::Held>,
 }
 
-/// Closes an upload for parts and decides what is to be done.
+/// Closes an upload for parts and decides what is to be done; `completion` is asked for when there is an upload.
 ///
-/// Errors: NoSuchUpload, InvalidPart, EntityTooSmall, EntityTooLarge, BadDigest and InvalidRequest for what is said of the
+/// Errors: NoSuchUpload, those of `completion`, InvalidPart, EntityTooSmall, EntityTooLarge, BadDigest and InvalidRequest for what is said of the
 /// object, PreconditionFailed, ServiceUnavailable.
 pub async fn plan(
     destination: Destination,
     id: &UploadId,
-    completion: &Completion,
+    completion: impl FnOnce() -> Result<Completion, S3Error>,
 ) -> Result<Planned, S3Error> {
     let failed = |errno| s3_error(Doing::Read, errno);
     let tree = destination.tree.clone();
@@ -119,13 +119,15 @@ pub async fn plan(
         if tombstone.key != destination.key {
             return Err(no_such_upload(id));
         }
+        completion()?;
         return Ok(Planned::Done(Completed { etag: tombstone.etag, checksum: tombstone.checksum }));
     }
     let upload = upload::find_in(&store, &destination.key, id).await?;
+    let completion = completion()?;
     let held = hold(&upload).await?;
     let records = upload.parts(&upload.numbers().await?).await?;
     let parts = validate(id, &completion.parts, &records)?;
-    let made = describe(&upload.record, completion, &parts)?;
+    let made = describe(&upload.record, &completion, &parts)?;
     let way = if assemble::is_published(&destination, &upload, &records, &made).await? {
         Way::Published
     } else {
