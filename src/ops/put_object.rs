@@ -69,6 +69,7 @@ impl Description {
             headers: self.headers,
             user_metadata: self.metadata,
             checksum: received.checksum,
+            part_sizes: None,
             version_id: None,
         }
     }

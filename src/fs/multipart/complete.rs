@@ -29,6 +29,7 @@ use crate::s3::checksum::{Checksum, ChecksumType};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::etag::{Comparison, ETag};
 use crate::s3::names::{ObjectKey, UploadId};
+use crate::s3::part_sizes::PartSizes;
 use crate::s3::precondition::WriteCondition;
 use crate::s3::xml::multipart::CompletedPart;
 
@@ -283,6 +284,7 @@ impl Plan {
                     headers: self.upload.record.headers.clone(),
                     user_metadata: self.upload.record.user_metadata.clone(),
                     checksum: made.checksum,
+                    part_sizes: PartSizes::of(self.parts.iter().map(|part| part.size_bytes)),
                     version_id: None,
                 };
                 let committed = commit::commit(&target, staged, &metadata, &self.condition).await;
