@@ -29,7 +29,7 @@ pub struct ToSign<'a> {
     /// `GET`, `PUT`, ...
     pub method: &'a str,
     /// Decoded, with its leading slash.
-    pub path: &'a str,
+    pub path: &'a [u8],
     /// Decoded names and values, in any order.
     pub query: &'a [(&'a str, &'a str)],
     /// Names in any case, without `x-amz-date` and `x-amz-content-sha256`, which the signer adds.
@@ -69,7 +69,7 @@ impl Signer {
         sort_query(&mut query);
         let seed = self.signature(&CanonicalRequest {
             method: request.method,
-            path: request.path.as_bytes(),
+            path: request.path,
             query: &query,
             headers: &headers,
             signed_headers: &signed_headers,
@@ -101,7 +101,7 @@ impl Signer {
         sort_query(&mut query);
         let signature = self.signature(&CanonicalRequest {
             method: request.method,
-            path: request.path.as_bytes(),
+            path: request.path,
             query: &query,
             headers: &headers,
             signed_headers: &signed_headers,
@@ -148,9 +148,9 @@ impl ChunkSignatures {
 }
 
 /// A path and a query, encoded: what a request line holds for the request that was signed.
-pub fn target(path: &str, query: &[(&str, &str)]) -> String {
+pub fn target(path: &[u8], query: &[(&str, &str)]) -> String {
     let mut out = String::with_capacity(path.len().saturating_add(16));
-    encode_into(path.as_bytes(), Slash::Keep, &mut out);
+    encode_into(path, Slash::Keep, &mut out);
     let mut separator = '?';
     for (name, value) in query {
         out.push(separator);
@@ -207,7 +207,7 @@ mod tests {
         let empty = PayloadMode::Sha256(sha256(b""));
         let get = ToSign {
             method: "GET",
-            path: "/test.txt",
+            path: b"/test.txt",
             query: &[],
             headers: &[VIRTUAL_HOST, ("Range", "bytes=0-9")],
         };
@@ -225,7 +225,7 @@ mod tests {
         );
         let put = ToSign {
             method: "PUT",
-            path: "/test$file.text",
+            path: b"/test$file.text",
             query: &[],
             headers: &[
                 VIRTUAL_HOST,
@@ -236,7 +236,7 @@ mod tests {
         let body = PayloadMode::Sha256(sha256(b"Welcome to Amazon S3."));
         check("PUT object", &put, &body, "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
         let lifecycle =
-            ToSign { method: "GET", path: "/", query: &[("lifecycle", "")], headers: &[VIRTUAL_HOST] };
+            ToSign { method: "GET", path: b"/", query: &[("lifecycle", "")], headers: &[VIRTUAL_HOST] };
         check(
             "GET lifecycle",
             &lifecycle,
@@ -245,7 +245,7 @@ mod tests {
         );
         let list = ToSign {
             method: "GET",
-            path: "/",
+            path: b"/",
             query: &[("prefix", "J"), ("max-keys", "2")],
             headers: &[VIRTUAL_HOST],
         };
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_published_presigned_url() {
-        let get = ToSign { method: "GET", path: "/test.txt", query: &[], headers: &[VIRTUAL_HOST] };
+        let get = ToSign { method: "GET", path: b"/test.txt", query: &[], headers: &[VIRTUAL_HOST] };
         assert_eq!(
             signer().presign(&get, 86_400),
             "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
@@ -276,7 +276,7 @@ mod tests {
     fn the_published_chunked_upload() {
         let put = ToSign {
             method: "PUT",
-            path: "/examplebucket/chunkObject.txt",
+            path: b"/examplebucket/chunkObject.txt",
             query: &[],
             headers: &[
                 ("Host", "s3.amazonaws.com"),
@@ -304,7 +304,7 @@ mod tests {
     fn the_published_chunked_upload_with_a_trailer() {
         let put = ToSign {
             method: "PUT",
-            path: "/examplebucket/chunkObject.txt",
+            path: b"/examplebucket/chunkObject.txt",
             query: &[],
             headers: &[
                 ("Host", "s3.amazonaws.com"),

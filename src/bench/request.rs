@@ -113,14 +113,14 @@ impl Writer {
         request.frames.clear();
         let head = &mut request.head;
         let written = "memory takes every write";
-        write!(head, "{method} {} HTTP/1.1\r\n", target(&path, &[])).expect(written);
+        write!(head, "{method} {} HTTP/1.1\r\n", target(path.as_bytes(), &[])).expect(written);
         for (name, value) in &headers {
             write!(head, "{name}: {value}\r\n").expect(written);
         }
         if let Some(signing) = &mut self.signing {
             let payload = signing.payload;
             let signer = signing.signer_at(now_unix_s);
-            let to_sign = ToSign { method, path: &path, query: &[], headers: &headers };
+            let to_sign = ToSign { method, path: path.as_bytes(), query: &[], headers: &headers };
             let signed = signer.sign(&to_sign, &payload);
             write!(
                 head,

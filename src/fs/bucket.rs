@@ -238,7 +238,7 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
             let parent = path.len().checked_sub(2).map_or(&tree.root, |parent| &path[parent].0);
             let own_key = path[1..].iter().map(|(_, name)| name.to_bytes()).collect::<Vec<_>>().join(&b'/');
             // Alone with its key, so that a PUT of the directory as an object comes before the look or after the end.
-            let _locked = tree.shared.locks.lock(bucket.stat.inode, &own_key, Hold::Exclusive).await;
+            let _locked = tree.shared.locks.lock(&bucket.stat, &own_key, Hold::Exclusive).await;
             if path.len() > 1 && reader::is_directory_object(directory).await {
                 return Err(not_empty(&own_name.to_string_lossy()));
             }

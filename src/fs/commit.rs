@@ -293,7 +293,7 @@ async fn name_in(
         WriteCondition::Present | WriteCondition::Matches(_) => Hold::Exclusive,
     };
     let key = target.path.path().to_bytes();
-    let _locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
+    let _locked = target.tree.shared.locks.lock(&target.bucket.stat, key, hold).await;
     let existing = match condition {
         WriteCondition::Unconditional => Existing::Replace,
         WriteCondition::Absent => Existing::Keep,
@@ -501,7 +501,7 @@ pub async fn commit_directory(
 ) -> Result<Committed, S3Error> {
     target.check_writable()?;
     let key = target.path.path().to_bytes();
-    let locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, Hold::Exclusive).await;
+    let locked = target.tree.shared.locks.lock(&target.bucket.stat, key, Hold::Exclusive).await;
     match target.current().await? {
         Current::Missing => condition.check(None)?,
         Current::Object(etag) => condition.check(Some(&etag))?,

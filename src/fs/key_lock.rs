@@ -1,18 +1,21 @@
 //! The lock of a key: shared by plain commits, exclusive for conditional ones, over check and rename.
 //!
-//! It holds among the cores of one server and waits asynchronously; keys share a fixed number of shards, so two keys may
-//! meet in one. Waiters are served in order. Towards other servers and POSIX writers it promises nothing.
+//! It holds among the cores of one server and waits asynchronously. Keys of two buckets never wait for each other, so a
+//! filesystem that hangs holds up its own buckets alone; keys of one bucket meet when their hashes do. Waiters are served
+//! in order. Towards other servers and POSIX writers it promises nothing.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md, "S3 on POSIX".
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-/// Shards of one server; with 64 cores at work two commits meet in one by chance once in sixteen.
-const SHARDS: usize = 1024;
+use uring::stat::Stat;
+
+/// Tables that the locks of one server are spread over; each is held for the length of a look.
+const TABLES: usize = 64;
 
 /// How a commit holds its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +28,32 @@ pub enum Hold {
 
 /// The locks of all keys of one server.
 pub struct KeyLocks {
-    shards: Box<[Mutex<Shard>]>,
+    // INVARIANT: a lock is there as long as somebody holds it, waits for it, or was granted it and has not looked.
+    tables: Box<[Mutex<HashMap<LockName, Lock>>]>,
+}
+
+/// Whose lock it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct LockName {
+    bucket: BucketPlace,
+    key_hash: u64,
+}
+
+/// Where a bucket's directory is: buckets that are mounts of their own often have the same inode number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct BucketPlace {
+    device: (u32, u32),
+    inode: u64,
 }
 
 #[derive(Default)]
-struct Shard {
+struct Lock {
     // INVARIANT: shared holders and an exclusive one never exist together.
     shared: usize,
     is_exclusive: bool,
     next_ticket: u64,
     waiting: VecDeque<Waiting>,
-    // Tickets that were served and not yet seen by their futures.
+    // Tickets that were served and not yet seen by their futures; they hold the lock already.
     granted: Vec<u64>,
 }
 
@@ -47,24 +65,42 @@ struct Waiting {
 
 impl Default for KeyLocks {
     fn default() -> KeyLocks {
-        KeyLocks { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+        KeyLocks { tables: (0..TABLES).map(|_| Mutex::default()).collect() }
     }
 }
 
 impl KeyLocks {
-    /// Waits for the lock of a key in a bucket.
-    pub fn lock(self: &Arc<Self>, bucket: u64, key: &[u8], hold: Hold) -> Locking {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let shard = hasher.hash_one((bucket, key)) as usize % SHARDS;
-        Locking { locks: self.clone(), shard, hold, ticket: None }
+    /// Waits for the lock of a key in a bucket; `bucket` is what its directory was when it was opened.
+    pub fn lock(self: &Arc<Self>, bucket: &Stat, key: &[u8], hold: Hold) -> Locking {
+        self.lock_in(BucketPlace { device: bucket.device, inode: bucket.inode }, key, hold)
     }
 
-    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        self.shards[index].lock().expect("no holder of a shard panics")
+    fn lock_in(self: &Arc<Self>, bucket: BucketPlace, key: &[u8], hold: Hold) -> Locking {
+        let key_hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        Locking { locks: self.clone(), name: LockName { bucket, key_hash }, hold, ticket: None }
+    }
+
+    fn table(&self, name: LockName) -> MutexGuard<'_, HashMap<LockName, Lock>> {
+        let table = &self.tables[name.key_hash as usize % TABLES];
+        table.lock().expect("no holder of a table panics")
+    }
+
+    /// Changes a lock that somebody has, and forgets it when nobody has it any more.
+    fn change(&self, name: LockName, change: impl FnOnce(&mut Lock)) {
+        let mut table = self.table(name);
+        let lock = table.get_mut(&name).expect("a lock that somebody has is there");
+        change(lock);
+        if lock.is_idle() {
+            table.remove(&name);
+        }
     }
 }
 
-impl Shard {
+impl Lock {
+    fn is_idle(&self) -> bool {
+        self.shared == 0 && !self.is_exclusive && self.waiting.is_empty()
+    }
+
     fn may_take(&self, hold: Hold) -> bool {
         match hold {
             Hold::Shared => !self.is_exclusive,
@@ -104,7 +140,7 @@ impl Shard {
 /// The future of [`KeyLocks::lock`].
 pub struct Locking {
     locks: Arc<KeyLocks>,
-    shard: usize,
+    name: LockName,
     hold: Hold,
     ticket: Option<u64>,
 }
@@ -113,69 +149,74 @@ impl Future for Locking {
     type Output = Locked;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Locked> {
-        let (locks, hold) = (self.locks.clone(), self.hold);
-        let mut shard = locks.shard(self.shard);
+        let (locks, name, hold) = (self.locks.clone(), self.name, self.hold);
+        let mut table = locks.table(name);
+        let lock = table.entry(name).or_default();
         match self.ticket {
-            None if shard.waiting.is_empty() && shard.may_take(hold) => shard.take(hold),
+            None if lock.waiting.is_empty() && lock.may_take(hold) => lock.take(hold),
             None => {
-                let ticket = shard.next_ticket;
-                shard.next_ticket += 1;
-                shard.waiting.push_back(Waiting { ticket, hold, waker: context.waker().clone() });
+                let ticket = lock.next_ticket;
+                lock.next_ticket += 1;
+                lock.waiting.push_back(Waiting { ticket, hold, waker: context.waker().clone() });
                 self.ticket = Some(ticket);
                 return Poll::Pending;
             }
-            Some(ticket) => match shard.granted.iter().position(|granted| *granted == ticket) {
+            Some(ticket) => match lock.granted.iter().position(|granted| *granted == ticket) {
                 Some(place) => {
-                    shard.granted.swap_remove(place);
+                    lock.granted.swap_remove(place);
                     self.ticket = None;
                 }
                 None => {
-                    if let Some(waiting) = shard.waiting.iter_mut().find(|waiting| waiting.ticket == ticket) {
+                    if let Some(waiting) = lock.waiting.iter_mut().find(|waiting| waiting.ticket == ticket) {
                         waiting.waker.clone_from(context.waker());
                     }
                     return Poll::Pending;
                 }
             },
         }
-        drop(shard);
-        Poll::Ready(Locked { locks, shard: self.shard, hold })
+        drop(table);
+        Poll::Ready(Locked { locks, name, hold })
     }
 }
 
 impl Drop for Locking {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let mut shard = self.locks.shard(self.shard);
-        match shard.granted.iter().position(|granted| *granted == ticket) {
+        let hold = self.hold;
+        self.locks.change(self.name, |lock| match lock.granted.iter().position(|granted| *granted == ticket) {
             Some(place) => {
-                shard.granted.swap_remove(place);
-                shard.release(self.hold);
+                lock.granted.swap_remove(place);
+                lock.release(hold);
             }
             None => {
-                shard.waiting.retain(|waiting| waiting.ticket != ticket);
+                lock.waiting.retain(|waiting| waiting.ticket != ticket);
                 // Those behind may have waited only for this one.
-                shard.serve();
+                lock.serve();
             }
-        }
+        });
     }
 }
 
 /// A held lock; dropping it lets others in.
 pub struct Locked {
     locks: Arc<KeyLocks>,
-    shard: usize,
+    name: LockName,
     hold: Hold,
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        self.locks.shard(self.shard).release(self.hold);
+        self.locks.change(self.name, |lock| lock.release(self.hold));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ONE: BucketPlace = BucketPlace { device: (8, 1), inode: 2 };
+    /// The top of another filesystem.
+    const OTHER: BucketPlace = BucketPlace { device: (8, 2), inode: 2 };
 
     fn poll(locking: &mut Locking) -> Option<Locked> {
         match Pin::new(locking).poll(&mut Context::from_waker(Waker::noop())) {
@@ -187,7 +228,7 @@ mod tests {
     #[test]
     fn shared_holders_meet_and_an_exclusive_one_is_alone() {
         let locks = Arc::new(KeyLocks::default());
-        let lock = |hold| locks.lock(1, b"key", hold);
+        let lock = |hold| locks.lock_in(ONE, b"key", hold);
         let first = poll(&mut lock(Hold::Shared)).expect("the lock is free");
         let second = poll(&mut lock(Hold::Shared)).expect("shared holders meet");
         let mut exclusive = lock(Hold::Exclusive);
@@ -206,7 +247,7 @@ mod tests {
     #[test]
     fn a_waiter_that_gives_up_holds_nobody_back() {
         let locks = Arc::new(KeyLocks::default());
-        let lock = |hold| locks.lock(1, b"key", hold);
+        let lock = |hold| locks.lock_in(ONE, b"key", hold);
         let holder = poll(&mut lock(Hold::Shared)).expect("the lock is free");
         let mut exclusive = lock(Hold::Exclusive);
         assert!(poll(&mut exclusive).is_none());
@@ -222,5 +263,18 @@ mod tests {
         drop(holder);
         drop(granted);
         assert!(poll(&mut lock(Hold::Exclusive)).is_some());
+    }
+
+    #[test]
+    fn no_bucket_waits_for_another() {
+        let locks = Arc::new(KeyLocks::default());
+        // The commits of a filesystem that hangs: as many keys as there are tables, and many more.
+        let keys: Vec<String> = (0..10_000).map(|number| format!("key {number}")).collect();
+        let exclusive = |bucket, key: &String| poll(&mut locks.lock_in(bucket, key.as_bytes(), Hold::Exclusive));
+        let held: Vec<_> = keys.iter().map(|key| exclusive(ONE, key).expect("nobody has it")).collect();
+        assert!(keys.iter().all(|key| exclusive(OTHER, key).is_some()));
+        assert!(keys.iter().all(|key| exclusive(ONE, key).is_none()));
+        drop(held);
+        assert!(locks.tables.iter().all(|table| table.lock().unwrap().is_empty()), "what nobody has is forgotten");
     }
 }

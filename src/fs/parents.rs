@@ -220,7 +220,7 @@ async fn prune_locked(
     identity: Identity,
 ) -> bool {
     // Alone with its key: a PUT of the directory marks it as an object either before the look or after the removal.
-    let _locked = tree.shared.locks.lock(bucket.stat.inode, own, Hold::Exclusive).await;
+    let _locked = tree.shared.locks.lock(&bucket.stat, own, Hold::Exclusive).await;
     let (above, name) = match own.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&own[..slash], &own[slash + 1..]),
         None => (&b""[..], own),

@@ -21,6 +21,8 @@ pub enum KeyKind {
 /// The rule that a key breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPathError {
+    /// Bytes that are no UTF-8.
+    NotUtf8,
     /// Nothing before, after or between slashes.
     EmptyComponent,
     /// A component `.` or `..`.
@@ -39,6 +41,7 @@ impl KeyPathError {
     /// The rule in words, for the message of a refused write.
     pub fn rule(self) -> &'static str {
         match self {
+            KeyPathError::NotUtf8 => "a key must be UTF-8",
             KeyPathError::EmptyComponent => {
                 "a key must have no empty component: no `/` at its start, no `//`"
             }
@@ -74,8 +77,11 @@ pub struct KeyPath {
 }
 
 /// The path of a key.
-/// Errors: the first rule that it breaks; length and UTF-8 are `ObjectKey`'s rules.
+/// Errors: the first rule that it breaks; length is `ObjectKey`'s rule.
 pub fn of(key: &ObjectKey) -> Result<KeyPath, KeyPathError> {
+    if !key.is_utf8() {
+        return Err(KeyPathError::NotUtf8);
+    }
     let (path, kind) = match key.as_str().strip_suffix('/') {
         Some(path) => (path, KeyKind::Directory),
         None => (key.as_str(), KeyKind::File),

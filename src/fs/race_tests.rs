@@ -90,6 +90,7 @@ pub(super) fn metadata() -> Metadata {
         headers: StoredHeaders::default(),
         user_metadata: UserMetadata::default(),
         checksum: None,
+        part_sizes: None,
         version_id: None,
     }
 }

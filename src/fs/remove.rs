@@ -32,7 +32,7 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
         WriteCondition::Absent | WriteCondition::Present | WriteCondition::Matches(_) => Hold::Exclusive,
     };
     let key = target.path.path().to_bytes();
-    let locked = target.tree.shared.locks.lock(target.bucket.stat.inode, key, hold).await;
+    let locked = target.tree.shared.locks.lock(&target.bucket.stat, key, hold).await;
     if *condition != WriteCondition::Unconditional {
         let path = CString::from(target.path.path());
         let found = reader::open_below(

@@ -19,7 +19,7 @@ use uring::task;
 use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};
 use super::inflight::{self, Note};
-use super::mount::Mount;
+use super::mount::{Attributes, Mount};
 use super::parents;
 use super::path::KeyPath;
 use super::tree::{BENEATH, Tree};
@@ -36,6 +36,8 @@ const RESERVE_FIRST_BYTES: u64 = 1 << 20;
 const RESERVE_RATIO: u64 = 4;
 /// Free space that a reservation leaves to others, so that one upload cannot fill a disk it never writes to.
 const RESERVE_KEEP_BYTES: u64 = 16 << 20;
+/// How often the free space is looked at of a body whose end nobody has said.
+const LEAVE_STEP_BYTES: u64 = 1 << 20;
 /// Writes under way at once for one body; with two the disk and the socket never wait for each other.
 const DEPTH: usize = 2;
 /// How often a directory that vanishes is made again before the write gives up.
@@ -225,6 +227,8 @@ pub struct Writer<'a> {
     // Where the next block goes.
     offset: u64,
     reserved_to: u64,
+    // Up to here the free space was looked at, for a body that was not announced; a small one is not worth a look.
+    watched_to: u64,
     // Where the bytes end that were written to fill a direct write's last block.
     padded_to: u64,
     under_way: VecDeque<Part>,
@@ -260,6 +264,7 @@ impl<'a> Writer<'a> {
             start: offset,
             offset,
             reserved_to: offset,
+            watched_to: offset.saturating_add(DIRECT_BYTES_MIN),
             padded_to: offset,
             under_way: VecDeque::with_capacity(DEPTH),
             returned: Vec::new(),
@@ -348,7 +353,7 @@ impl<'a> Writer<'a> {
     /// Reserves space for large bodies, one bounded step ahead of what has arrived.
     async fn reserve(&mut self, length: u64) -> Result<(), S3Error> {
         let end = self.offset + length;
-        let Some(announced_end) = self.announced_end else { return Ok(()) };
+        let Some(announced_end) = self.announced_end else { return self.leave_space(end) };
         if end <= self.reserved_to || !self.mount.reserves() {
             return Ok(());
         }
@@ -373,6 +378,21 @@ impl<'a> Writer<'a> {
             }
             Err(errno) => Err(failed(errno)),
         }
+    }
+
+    /// Leaves others their space while a body grows that was not announced, as a reservation does.
+    fn leave_space(&mut self, end: u64) -> Result<(), S3Error> {
+        // Asking a server or a daemon would stop the core.
+        if end <= self.watched_to || self.mount.attributes() == Attributes::Remote {
+            return Ok(());
+        }
+        let failed = |errno| s3_error(Doing::Write, errno);
+        let space = stat::space(self.file).map_err(failed)?;
+        if space.available_bytes < LEAVE_STEP_BYTES + RESERVE_KEEP_BYTES {
+            return Err(failed(Errno::NOSPC));
+        }
+        self.watched_to = end + LEAVE_STEP_BYTES;
+        Ok(())
     }
 
     /// Waits for all writes and cuts a whole file to the bytes that were given; returns where they end.
@@ -405,12 +425,21 @@ impl Drop for Writer<'_> {
 /// The largest object the filesystem is asked to take: 10,000 parts of 5 GiB.
 pub const OBJECT_BYTES_MAX: u64 = 10_000 * (5 << 30);
 
+/// The error of a body that is longer than may be.
+///
+/// Errors: the result is EntityTooLarge, with both lengths.
+pub fn too_large(proposed_bytes: u64, bytes_max: u64) -> S3Error {
+    S3Error::new(Code::EntityTooLarge)
+        .with_element("ProposedSize", proposed_bytes.to_string())
+        .with_element("MaxSizeAllowed", bytes_max.to_string())
+}
+
 /// Refuses an announced length that cannot end well, before a byte of it is asked for.
 ///
 /// Errors: EntityTooLarge, InsufficientStorage.
 pub fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Error> {
     if announced_bytes > OBJECT_BYTES_MAX {
-        return Err(S3Error::new(Code::EntityTooLarge));
+        return Err(too_large(announced_bytes, OBJECT_BYTES_MAX));
     }
     // Asking costs a call; a small body finds out by itself.
     if announced_bytes < DIRECT_BYTES_MIN {

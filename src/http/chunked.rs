@@ -18,7 +18,7 @@ pub struct Decoded {
 /// Why a chunked body was refused. The connection cannot be used any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkedError {
-    /// A chunk size that is no hex number of 1 to 16 digits.
+    /// A chunk size that is no hex number of 1 to 16 digits, or sizes that are more than 64 bits together.
     Size,
     /// A CR without LF, or anything but CRLF after a chunk's payload.
     LineEnd,
@@ -32,6 +32,7 @@ pub enum ChunkedError {
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: State,
+    chunked_bytes: u64,
     extension_bytes: usize,
     trailer_bytes: usize,
 }
@@ -74,7 +75,17 @@ impl ChunkedDecoder {
 
     /// A decoder at the start of a body.
     pub fn new() -> Self {
-        Self { state: State::Size { value: 0, digits: 0 }, extension_bytes: 0, trailer_bytes: 0 }
+        Self {
+            state: State::Size { value: 0, digits: 0 },
+            chunked_bytes: 0,
+            extension_bytes: 0,
+            trailer_bytes: 0,
+        }
+    }
+
+    /// The sizes of all chunks whose size lines were read: how long the body is at least.
+    pub fn chunked_bytes(&self) -> u64 {
+        self.chunked_bytes
     }
 
     /// Whether the body ended; further input is the next request.
@@ -132,7 +143,7 @@ impl ChunkedDecoder {
             (State::Extension { value, .. }, b'\r') => State::SizeLf { value },
             (State::Extension { value, line_bytes }, _) => self.extension_byte(value, line_bytes, byte),
             (State::SizeLf { value: 0 }, b'\n') => State::TrailerStart,
-            (State::SizeLf { value }, b'\n') => State::Payload { remaining: value },
+            (State::SizeLf { value }, b'\n') => self.begin_chunk(value),
             (State::PayloadCr, b'\r') => State::PayloadLf,
             (State::PayloadLf, b'\n') => State::Size { value: 0, digits: 0 },
             (State::TrailerStart, b'\r') => State::EndLf,
@@ -144,6 +155,16 @@ impl ChunkedDecoder {
                 _,
             ) => State::Failed(ChunkedError::LineEnd),
             (state @ (State::Payload { .. } | State::Done | State::Failed(_)), _) => state,
+        }
+    }
+
+    fn begin_chunk(&mut self, size_bytes: u64) -> State {
+        match self.chunked_bytes.checked_add(size_bytes) {
+            Some(sum) => {
+                self.chunked_bytes = sum;
+                State::Payload { remaining: size_bytes }
+            }
+            None => State::Failed(ChunkedError::Size),
         }
     }
 
@@ -314,6 +335,17 @@ mod tests {
         assert!(decode(trailer(ChunkedDecoder::TRAILER_BYTES_MAX).as_bytes(), &[]).is_ok());
         let refused = decode(trailer(ChunkedDecoder::TRAILER_BYTES_MAX + 1).as_bytes(), &[]);
         assert_eq!(refused, Err(ChunkedError::Trailer));
+    }
+
+    #[test]
+    fn sizes_are_known_before_their_bytes() {
+        let mut decoder = ChunkedDecoder::new();
+        for (piece, want) in [("5\r", 0), ("\n", 5), ("hello\r\n", 5), ("ffffffffffffff00\r\n", u64::MAX - 250)] {
+            decoder.decode(&mut piece.as_bytes().to_vec()).unwrap();
+            assert_eq!(decoder.chunked_bytes(), want, "{piece:?}");
+        }
+        let endless = b"5\r\nhello\r\nffffffffffffffff\r\n";
+        assert_eq!(decode(endless, &[]), Err(ChunkedError::Size));
     }
 
     #[test]

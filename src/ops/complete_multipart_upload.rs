@@ -1,7 +1,7 @@
 //! CompleteMultipartUpload: the parts a client names become the object.
 //!
-//! Where nothing has to be copied, and for small copies, the answer waits for the object; a larger copy goes into a slow
-//! response, so that the client is not left without a byte. Asked for again, it answers the same.
+//! What the request says is judged at once; the object is made by a slow response, so that the client is not left without
+//! a byte when much has to be copied or a disk is slow. Asked for again, it answers the same.
 //! Source: CompleteMultipartUpload.
 
 use crate::fs::bucket::Bucket;
@@ -16,43 +16,41 @@ use crate::s3::names::{BucketName, ObjectKey};
 use crate::s3::precondition::WriteCondition;
 use crate::s3::xml::multipart::{self, CompletedUpload};
 
-/// Copies beyond this may take longer than a client waits for the first byte: a slow disk moves it in some seconds.
-const SLOW_BYTES_MIN: u64 = 256 << 20;
-
 /// Completes an upload.
 ///
 /// Errors: NoSuchUpload, MalformedXML, InvalidPart, InvalidPartOrder, EntityTooSmall, BadDigest, InvalidRequest,
 /// PreconditionFailed, and those of the filesystem; the upload is there then.
 pub async fn complete_multipart_upload(call: &Call<'_>, document: &[u8]) -> Result<Response, S3Error> {
     let id = call.route.upload_id()?;
-    let completion = Completion {
-        parts: multipart::read_complete(document)?,
-        condition: WriteCondition::of_put(call.head)?,
-        object_bytes: object_bytes_of(call.head)?,
-        checksum: checksum_of(call.head)?,
-        checksum_type: checksum_type_of(call.head)?,
-    };
     let (bucket_name, key) = (call.bucket()?.clone(), call.key()?.clone());
-    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let bucket = Bucket::open(call.tree(), &bucket_name, call.identity()).await?;
+    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let tree = call.service.tree.clone();
     let destination = Destination { tree, bucket, key: key.clone(), path, identity: call.identity() };
     let location = location_of(call.head);
-    let plan = match complete::plan(destination, &id, &completion).await? {
+    let plan = match complete::plan(destination, &id, || completion_of(call.head, document)).await? {
         Planned::Done(completed) => {
             return Ok(Response::xml(document_of(&location, &bucket_name, &key, &completed)));
         }
         Planned::Ready(plan) => plan,
     };
-    let (is_slow, now_ns) = (plan.copied_bytes() >= SLOW_BYTES_MIN, call.now_unix_ns);
+    let now_ns = call.now_unix_ns;
     let finish = async move {
         let completed = plan.run(now_ns).await?;
         Ok(document_of(&location, &bucket_name, &key, &completed))
     };
-    if is_slow {
-        return Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) });
-    }
-    finish.await.map(Response::xml)
+    Ok(Response { body: Body::Slow(Box::pin(finish)), ..Response::empty(200) })
+}
+
+/// What the client asks for; read only when there is an upload, because the document may be long.
+fn completion_of(head: &RequestHead, document: &[u8]) -> Result<Completion, S3Error> {
+    Ok(Completion {
+        parts: multipart::read_complete(document)?,
+        condition: WriteCondition::of_put(head)?,
+        object_bytes: object_bytes_of(head)?,
+        checksum: checksum_of(head)?,
+        checksum_type: checksum_type_of(head)?,
+    })
 }
 
 fn document_of(location: &str, bucket: &BucketName, key: &ObjectKey, completed: &Completed) -> String {

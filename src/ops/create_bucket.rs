@@ -6,6 +6,7 @@ use crate::fs::bucket::{self, Creation};
 use crate::ops::call::Call;
 use crate::ops::response::Response;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::names::shortened;
 use crate::s3::xml::create_bucket;
 
 /// The region in which S3 answers 200 to the owner of a bucket that exists, as it has from its first day.
@@ -35,7 +36,8 @@ fn check_location(call: &Call<'_>, location: Option<&str>) -> Result<(), S3Error
         None | Some("") => Ok(()),
         Some(location) if location == call.service.region => Ok(()),
         Some(location) => Err(S3Error::new(Code::IllegalLocationConstraintException).with_message(format!(
-            "the location constraint `{location}` is not the region of this endpoint, `{}`",
+            "the location constraint `{}` is not the region of this endpoint, `{}`",
+            shortened(location),
             call.service.region
         ))),
     }

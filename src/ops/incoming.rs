@@ -135,6 +135,14 @@ impl<'a> Incoming<'a> {
         if has_ended { Progress::Ended } else { Progress::Open }
     }
 
+    /// The sizes of the HTTP chunks whose size lines have arrived; 0 for a body whose length the head says.
+    pub(super) fn chunked_bytes(&self) -> u64 {
+        match &self.framing {
+            Wire::Remaining(_) => 0,
+            Wire::Chunked(decoder) => decoder.chunked_bytes(),
+        }
+    }
+
     /// Whether the next request on the connection can be read; a small body that nobody has read does not stand in its way.
     pub fn next_request(&mut self) -> NextRequest {
         let is_small = match &self.framing {

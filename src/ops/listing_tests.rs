@@ -35,7 +35,7 @@ const NOW_S: i64 = 1_700_000_000;
 fn signed(method: &str, query: &[(&str, &str)]) -> (RequestHead, Route, Authenticated) {
     let secret = Secret::new("secret".to_owned());
     let headers = [("host", "localhost")];
-    let to_sign = ToSign { method, path: "/bkt", query, headers: &headers };
+    let to_sign = ToSign { method, path: b"/bkt", query, headers: &headers };
     let target = Signer::new("AKIDROOT", &secret, "us-east-1", NOW_S).presign(&to_sign, 60);
     let text = format!("{method} {target} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     let Parsed::Complete { head, .. } = RequestHead::parse(text.as_bytes()).unwrap() else {

@@ -9,7 +9,7 @@ use crate::fs::bucket::Bucket;
 use crate::fs::commit::{self, Committed, Target};
 use crate::fs::metadata::view::Metadata;
 use crate::fs::path::KeyKind;
-use crate::fs::writer::{self, DIRECT_BYTES_MIN, Path, Writer};
+use crate::fs::writer::{self, DIRECT_BYTES_MIN, OBJECT_BYTES_MAX, Path, Writer};
 use crate::http::framing::BodyLength;
 use crate::ops::call::{Call, Etags};
 use crate::ops::document;
@@ -69,6 +69,7 @@ impl Description {
             headers: self.headers,
             user_metadata: self.metadata,
             checksum: received.checksum,
+            part_sizes: None,
             version_id: None,
         }
     }
@@ -106,7 +107,7 @@ async fn put_file(
         Etags::Md5 => Wanted::NONE.with(Kind::Md5),
         Etags::Opaque => Wanted::NONE,
     };
-    let received = receive::receive_into(incoming, payload, extra, file_writer).await?;
+    let received = receive::receive_into(incoming, payload, extra, OBJECT_BYTES_MAX, file_writer).await?;
     let metadata = description.of_body(&received);
     let committed = commit::commit(target, staged, &metadata, condition).await?;
     Ok((committed, received.checksum))

@@ -16,7 +16,7 @@ use uring::time;
 use crate::auth::authenticate::PayloadAuth;
 use crate::auth::chunk::{ChunkSigner, TrailerRule};
 use crate::digest::stream::{Digests, Kind, Stream, Wanted};
-use crate::fs::writer::Writer;
+use crate::fs::writer::{Writer, too_large};
 use crate::ops::flow::held_at_most;
 use crate::ops::incoming::{Arrival, Incoming, NEVER, Progress};
 use crate::s3::aws_chunked::decoder::{Decoder, Mark};
@@ -171,6 +171,20 @@ impl<'a> Inspection<'a> {
         Ok(filled)
     }
 
+    /// Refuses a body that says of itself that it will be too long, before its bytes are taken: one that was announced may
+    /// be as long as that, and any other no longer than `bytes_max`.
+    fn check_length(&self, incoming: &Incoming<'_>, bytes_max: u64) -> Result<(), S3Error> {
+        let coming = match &self.decoder {
+            Some(decoder) => decoder.chunked_bytes(),
+            None => incoming.chunked_bytes(),
+        };
+        match self.payload.decoded_bytes {
+            Some(announced) if coming > announced => Err(S3Error::new(Code::IncompleteBody)),
+            None if coming > bytes_max => Err(too_large(coming, bytes_max)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Judges the whole body.
     pub(super) fn finish(self) -> Result<Received, S3Error> {
         let trailer = match self.decoder {
@@ -216,11 +230,13 @@ fn in_order(
 
 /// Receives a body into a writer, verifies all that was declared of it and waits for its writes.
 ///
-/// Errors: those of the body (IncompleteBody, BadDigest, SignatureDoesNotMatch, ...) and of the writer.
+/// Shape: `bytes_max` bounds a body that was not announced; an announced length is the caller's to refuse.
+/// Errors: those of the body (EntityTooLarge, IncompleteBody, BadDigest, SignatureDoesNotMatch, ...) and of the writer.
 pub async fn receive_into(
     incoming: &mut Incoming<'_>,
     payload: &Payload,
     extra: Wanted,
+    bytes_max: u64,
     mut writer: Writer<'_>,
 ) -> Result<Received, S3Error> {
     let mut inspection = Inspection::new(payload, incoming.take_auth(), extra);
@@ -233,7 +249,8 @@ pub async fn receive_into(
         let is_proven = inspection.bytes >= PROVEN_BYTES && !incoming.flow.is_slow();
         let mut block = blocks.next(&mut writer, is_proven).await?;
         block[..carried.len()].copy_from_slice(&carried);
-        let (block, filled, progress) = fill_block(incoming, &mut inspection, block, carried.len()).await?;
+        let filling = fill_block(incoming, &mut inspection, bytes_max, block, carried.len());
+        let (block, filled, progress) = filling.await?;
         let whole = match progress {
             Progress::Open => filled - filled % ALIGNMENT,
             Progress::Ended => filled,
@@ -265,6 +282,7 @@ pub async fn receive_into(
 async fn fill_block(
     incoming: &mut Incoming<'_>,
     inspection: &mut Inspection<'_>,
+    bytes_max: u64,
     mut block: BlockMut,
     mut filled: usize,
 ) -> Result<(BlockMut, usize, Progress), S3Error> {
@@ -282,6 +300,7 @@ async fn fill_block(
             block = back;
             filled += inspection.take(&mut block[filled..end?])?;
         }
+        inspection.check_length(incoming, bytes_max)?;
         if incoming.progress() == Progress::Ended {
             let padded = filled.next_multiple_of(ALIGNMENT);
             block[filled..padded].fill(0);

@@ -7,7 +7,7 @@
 use crate::digest::stream::{Kind, Wanted};
 use crate::fs::bucket::Bucket;
 use crate::fs::commit::Target;
-use crate::fs::multipart::parts::{self, Arrived};
+use crate::fs::multipart::parts::{self, Arrived, PART_BYTES_MAX};
 use crate::fs::multipart::upload::{self, Upload};
 use crate::http::framing::BodyLength;
 use crate::ops::call::Call;
@@ -31,8 +31,8 @@ pub async fn upload_part(
     let id = call.route.upload_id()?;
     let number = call.route.part_number()?.ok_or_else(|| S3Error::new(Code::InvalidArgument))?;
     let payload = Payload::of(call.head, length, Purpose::Object)?;
-    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let bucket = Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;
+    let path = call.path_to_read()?.ok_or_else(|| upload::no_such_upload(&id))?;
     let target = Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
     let upload = upload::find(call.tree(), &bucket, call.key()?, &id).await?;
     check_algorithm(&upload, &payload)?;
@@ -41,7 +41,8 @@ pub async fn upload_part(
         wanted = wanted.with(algorithm.kind());
     }
     let part = parts::begin(&target, &upload, number, payload.decoded_bytes).await?;
-    let received = match receive::receive_into(incoming, &payload, wanted, part.writer()).await {
+    let receiving = receive::receive_into(incoming, &payload, wanted, PART_BYTES_MAX, part.writer());
+    let received = match receiving.await {
         Ok(received) => received,
         Err(error) => {
             part.abandon().await;

@@ -182,6 +182,8 @@ pub enum Code {
     InvalidLocationConstraint,
     /// 400: One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.
     InvalidPart,
+    /// 416: The requested partnumber is not satisfiable
+    InvalidPartNumber,
     /// 400: The list of parts was not in ascending order. The parts list must be specified in order by part number.
     InvalidPartOrder,
     /// 416: The requested range is not satisfiable
@@ -308,7 +310,7 @@ const fn row(code: Code, wire: &'static str, status: u16, message: &'static str)
 
 // Long messages keep one line a row, so that the table reads as a table.
 #[rustfmt::skip]
-const ROWS: [Row; 67] = [
+const ROWS: [Row; 68] = [
     row(Code::AccessControlListNotSupported, "AccessControlListNotSupported", 400, "The bucket does not allow ACLs"),
     row(Code::AccessDenied, "AccessDenied", 403, "Access Denied"),
     row(Code::AccessForbidden, "AccessForbidden", 403, "CORSResponse: CORS is not enabled for this bucket."),
@@ -335,6 +337,7 @@ const ROWS: [Row; 67] = [
     row(Code::InvalidDigest, "InvalidDigest", 400, "The Content-MD5 or checksum value that you specified is not valid."),
     row(Code::InvalidLocationConstraint, "InvalidLocationConstraint", 400, "The specified location constraint is not valid."),
     row(Code::InvalidPart, "InvalidPart", 400, "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag."),
+    row(Code::InvalidPartNumber, "InvalidPartNumber", 416, "The requested partnumber is not satisfiable"),
     row(Code::InvalidPartOrder, "InvalidPartOrder", 400, "The list of parts was not in ascending order. The parts list must be specified in order by part number."),
     row(Code::InvalidRange, "InvalidRange", 416, "The requested range is not satisfiable"),
     row(Code::InvalidRequest, "InvalidRequest", 400, "Invalid Request"),
@@ -470,6 +473,7 @@ mod tests {
 400 <Code>InvalidDigest</Code><Message>The Content-MD5 or checksum value that you specified is not valid.</Message>
 400 <Code>InvalidLocationConstraint</Code><Message>The specified location constraint is not valid.</Message>
 400 <Code>InvalidPart</Code><Message>One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.</Message>
+416 <Code>InvalidPartNumber</Code><Message>The requested partnumber is not satisfiable</Message>
 400 <Code>InvalidPartOrder</Code><Message>The list of parts was not in ascending order. The parts list must be specified in order by part number.</Message>
 416 <Code>InvalidRange</Code><Message>The requested range is not satisfiable</Message>
 400 <Code>InvalidRequest</Code><Message>Invalid Request</Message>

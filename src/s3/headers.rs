@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::http::head::RequestHead;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::names::shortened;
 use crate::s3::query::Query;
 
 /// Refuses a request whose headers ask for what Ringway does not do.
@@ -15,7 +16,7 @@ use crate::s3::query::Query;
 pub fn check_headers(head: &RequestHead) -> Result<(), S3Error> {
     for (name, value) in head.headers() {
         if let Some(rule) = RULES.iter().find(|rule| rule.covers(name)) {
-            rule.check(value)?;
+            rule.check(name, value)?;
         }
     }
     Ok(())
@@ -49,9 +50,10 @@ const fn rule(name: &'static str, extent: Extent, taken: &'static [&'static str]
 /// Headers without a line here are harmless without effect: x-amz-request-payer, x-amz-tagging-directive,
 /// x-amz-bypass-governance-retention, x-amz-mfa and whatever AWS invents next for its own service.
 #[rustfmt::skip]
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     rule("x-amz-acl", Extent::Name, &["private", "bucket-owner-full-control"], Code::AccessControlListNotSupported),
     rule("x-amz-bucket-object-lock-enabled", Extent::Name, &["false"], Code::NotImplemented),
+    rule("x-amz-copy-source-if-", Extent::Prefix, &[], Code::NotImplemented),
     rule("x-amz-grant-", Extent::Prefix, &[], Code::AccessControlListNotSupported),
     rule("x-amz-if-match-", Extent::Prefix, &[], Code::NotImplemented),
     rule("x-amz-object-lock-", Extent::Prefix, &[], Code::NotImplemented),
@@ -74,12 +76,12 @@ impl Rule {
         }
     }
 
-    fn check(&self, value: &[u8]) -> Result<(), S3Error> {
+    fn check(&self, sent: &str, value: &[u8]) -> Result<(), S3Error> {
         if self.taken.iter().any(|taken| value.eq_ignore_ascii_case(taken.as_bytes())) {
             return Ok(());
         }
         match self.refusal {
-            Code::NotImplemented => Err(not_implemented(self.name.trim_end_matches('-'))),
+            Code::NotImplemented => Err(not_implemented(&shortened(sent).to_ascii_lowercase())),
             code => Err(S3Error::new(code)),
         }
     }
@@ -322,6 +324,8 @@ pub(crate) mod tests {
             ("x-amz-website-redirect-location", "/x", not_built),
             ("x-amz-write-offset-bytes", "0", not_built),
             ("x-amz-if-match-size", "3", not_built),
+            ("x-amz-if-match-last-modified-time", "Sun, 06 Nov 1994 08:49:37 GMT", not_built),
+            ("x-amz-copy-source-if-none-match", "*", not_built),
             ("x-amz-meta-server-side-encryption", "x", None),
             ("x-amz-date", "20261124T000000Z", None),
         ];
@@ -335,6 +339,8 @@ pub(crate) mod tests {
         let error = check_headers(&head_of("PUT", "/b/k", &[("x-amz-tagging", "a=b")])).unwrap_err();
         assert!(error.message().contains("x-amz-tagging"), "{error}");
         assert_eq!(error.elements(), [("Header", "x-amz-tagging".to_string())]);
+        let error = check_headers(&head_of("PUT", "/b/k", &[("X-Amz-If-Match-Size", "3")])).unwrap_err();
+        assert_eq!(error.elements(), [("Header", "x-amz-if-match-size".to_string())]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod etag;
 pub mod headers;
 pub mod names;
 pub mod operation;
+pub mod part_sizes;
 pub mod payload;
 pub mod precondition;
 pub mod query;

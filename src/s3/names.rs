@@ -76,38 +76,69 @@ fn looks_like_address(text: &str) -> bool {
 
 /// The key of an object.
 ///
-/// Shape: 1 to 1024 bytes of UTF-8; no other rule.
+/// Shape: 1 to 1024 bytes of UTF-8, no other rule; or what a request named and no object can have, because it is none.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ObjectKey(Box<str>);
+pub struct ObjectKey {
+    text: Box<str>,
+    script: Script,
+}
+
+/// Whether a key is text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+enum Script {
+    Utf8,
+    // INVARIANT: equal to no key of an object; U+FFFD stands for what could not be read.
+    Foreign,
+}
 
 impl ObjectKey {
     /// Longest key. Units: bytes of UTF-8.
     pub const BYTES_MAX: usize = 1024;
 
+    /// The key of an object that there is, or is to be.
+    ///
     /// Errors: KeyTooLongError; InvalidArgument when it is empty or no UTF-8.
     pub fn parse(bytes: &[u8]) -> Result<ObjectKey, S3Error> {
+        let key = ObjectKey::of_request(bytes)?;
+        if key.is_utf8() {
+            return Ok(key);
+        }
+        Err(S3Error::new(Code::InvalidArgument).with_message("a key must be UTF-8"))
+    }
+
+    /// The key that a request names. One that is no UTF-8 is a key too: it can be asked for and deleted, and never written.
+    ///
+    /// Errors: KeyTooLongError; InvalidArgument when it is empty.
+    pub fn of_request(bytes: &[u8]) -> Result<ObjectKey, S3Error> {
         if bytes.len() > ObjectKey::BYTES_MAX {
             return Err(S3Error::new(Code::KeyTooLongError)
                 .with_element("Size", bytes.len().to_string())
                 .with_element("MaxSizeAllowed", ObjectKey::BYTES_MAX.to_string()));
         }
-        let text = std::str::from_utf8(bytes)
-            .map_err(|_| S3Error::new(Code::InvalidArgument).with_message("a key must be UTF-8"))?;
-        if text.is_empty() {
+        if bytes.is_empty() {
             return Err(S3Error::new(Code::InvalidArgument).with_message("a key must not be empty"));
         }
-        Ok(ObjectKey(text.into()))
+        let (text, script) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.into(), Script::Utf8),
+            Err(_) => (String::from_utf8_lossy(bytes).into(), Script::Foreign),
+        };
+        Ok(ObjectKey { text, script })
+    }
+
+    /// Whether an object can have it.
+    pub fn is_utf8(&self) -> bool {
+        self.script == Script::Utf8
     }
 
     /// The key as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -247,6 +278,18 @@ mod tests {
         check("2000 bytes that are no UTF-8", ObjectKey::parse(&[0xff; 2000]), Some(Code::KeyTooLongError));
         check("empty", ObjectKey::parse(b""), Some(Code::InvalidArgument));
         check("no UTF-8", ObjectKey::parse(b"a\xff"), Some(Code::InvalidArgument));
+    }
+
+    #[test]
+    fn a_request_may_name_what_is_no_text() {
+        let foreign = ObjectKey::of_request(b"a\xff").unwrap();
+        let replaced = ObjectKey::parse("a\u{fffd}".as_bytes()).unwrap();
+        assert_eq!((foreign.is_utf8(), replaced.is_utf8()), (false, true));
+        assert_eq!(foreign.as_str(), replaced.as_str());
+        assert_ne!(foreign, replaced);
+        assert_eq!(ObjectKey::of_request(b"a").unwrap(), ObjectKey::parse(b"a").unwrap());
+        check("empty", ObjectKey::of_request(b""), Some(Code::InvalidArgument));
+        check("too long", ObjectKey::of_request(&[0xff; 1025]), Some(Code::KeyTooLongError));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! Source: RFC 9110 sections 13.1 and 13.2.2; PutObject, DeleteObject, "Conditional requests".
 
 use crate::http::date::parse_http_date;
-use crate::http::head::RequestHead;
+use crate::http::head::{Method, RequestHead};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::etag::{Comparison, ETag, ETagList, GivenETag};
 use crate::s3::headers::not_implemented;
+use crate::s3::operation::Operation;
 
 /// The conditions of GetObject and HeadObject.
 #[derive(Debug, Default)]
@@ -168,14 +169,37 @@ impl WriteCondition {
     }
 }
 
+/// Refuses the conditions of a request that changes something when its operation looks at none: done in spite of them it
+/// would do what its client has forbidden. A read without an ETag of its own changes nothing and is answered.
+///
+/// Errors: NotImplemented, naming the header.
+pub fn refuse_unheeded(operation: Operation, head: &RequestHead) -> Result<(), S3Error> {
+    let is_read = matches!(head.method(), Method::Get | Method::Head);
+    if is_read || heeds_conditions(operation) {
+        return Ok(());
+    }
+    refuse(head, &["If-Match", "If-None-Match"])?;
+    refuse_dates(head)
+}
+
+/// Whether an operation that changes something reads its conditions as a [`WriteCondition`].
+fn heeds_conditions(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::PutObject | Operation::CompleteMultipartUpload | Operation::DeleteObject
+    )
+}
+
 /// A date is no condition for a write: two writes of one second would both hold.
 fn refuse_dates(head: &RequestHead) -> Result<(), S3Error> {
-    for name in ["If-Modified-Since", "If-Unmodified-Since"] {
-        if head.header_count(name) > 0 {
-            return Err(not_implemented(name));
-        }
+    refuse(head, &["If-Modified-Since", "If-Unmodified-Since"])
+}
+
+fn refuse(head: &RequestHead, names: &[&str]) -> Result<(), S3Error> {
+    match names.iter().find(|name| head.header_count(name) > 0) {
+        Some(name) => Err(not_implemented(name)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn one_tag(list: &ETagList) -> Result<GivenETag, S3Error> {
@@ -317,6 +341,30 @@ mod tests {
         check_write(&[("If-Match", GOOD), ("If-None-Match", "*")], refused, refused);
         check_write(&[("If-Modified-Since", SAME)], refused, refused);
         check_write(&[("If-Unmodified-Since", "nonsense")], refused, refused);
+    }
+
+    #[test]
+    fn what_heeds_no_condition_refuses_each() {
+        let unheeding = [
+            ("PUT", Operation::CreateBucket),
+            ("PUT", Operation::UploadPart),
+            ("POST", Operation::CreateMultipartUpload),
+            ("POST", Operation::DeleteObjects),
+            ("DELETE", Operation::AbortMultipartUpload),
+            ("DELETE", Operation::DeleteBucket),
+        ];
+        for name in ["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"] {
+            for (method, operation) in unheeding {
+                let refused = refuse_unheeded(operation, &head_of(method, "/b/k", &[(name, "*")]));
+                let elements = refused.map_err(|error| error.elements().to_vec());
+                assert_eq!(elements, Err(vec![("Header", name.to_string())]), "{operation:?}");
+            }
+            for (method, operation) in [("PUT", Operation::PutObject), ("GET", Operation::ListObjectsV2)] {
+                let head = head_of(method, "/b/k", &[(name, "*")]);
+                assert!(refuse_unheeded(operation, &head).is_ok(), "{operation:?}");
+            }
+        }
+        assert!(refuse_unheeded(Operation::UploadPart, &head_of("PUT", "/b/k", &[])).is_ok());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::ops::call::Call;
 use crate::ops::incoming::{Incoming, NextRequest};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::headers;
+use crate::s3::precondition;
 use crate::s3::route::{self, Route};
 use crate::server::core_state::CoreState;
 use crate::server::dispatch;
@@ -105,7 +106,11 @@ async fn serve_request(
         Ok(()) => dispatch::run(&call, &framing, &mut incoming).await,
         Err(error) => Err(error),
     };
-    let next = incoming.next_request();
+    let next = match &result {
+        // The head said nothing of a body, and what follows it may be one all the same.
+        Err(error) if error.code() == Code::MissingContentLength => NextRequest::Lost,
+        Ok(_) | Err(_) => incoming.next_request(),
+    };
     exchange.received_bytes = incoming.wire_bytes;
     let persistence = respond::answer(exchange, &head, &framing, result, next).await;
     match (persistence, next) {
@@ -186,5 +191,6 @@ fn prepare(call: &Call<'_>) -> Result<(), S3Error> {
         return Err(call.route.operation.not_implemented());
     }
     headers::check_headers(call.head)?;
+    precondition::refuse_unheeded(call.route.operation, call.head)?;
     headers::check_expected_bucket_owner(call.head, &call.caller().account_id)
 }

@@ -77,10 +77,14 @@ impl<'a> Exchange<'a> {
 
 /// Answers a request whose head could not be understood; the connection ends with it.
 pub async fn refuse(exchange: Exchange<'_>, head: Option<&RequestHead>, error: S3Error) -> Persistence {
-    let method = head.map_or(Method::Get, RequestHead::method);
-    let resource = head.map_or("/", RequestHead::raw_path);
-    let response = rendered(&exchange, resource, &error);
-    let sent = send_response(&exchange, method, Version::Http11, Persistence::Close, response).await;
+    let asked = Asked {
+        method: head.map_or(Method::Get, RequestHead::method),
+        version: Version::Http11,
+        resource: head.map_or("/", RequestHead::raw_path),
+        persistence: Persistence::Close,
+    };
+    let response = rendered(&exchange, asked.resource, &error);
+    let sent = send_response(&exchange, &asked, response).await;
     finish(&exchange, sent.status, sent.bytes, Some(&error));
     drain(exchange.core, exchange.socket).await;
     Persistence::Close
@@ -98,12 +102,14 @@ pub async fn answer(
         || framing.persistence == Persistence::Close
         || exchange.core.connections.is_draining();
     let persistence = if is_last { Persistence::Close } else { Persistence::KeepAlive };
+    let asked =
+        Asked { method: head.method(), version: head.version(), resource: head.raw_path(), persistence };
     let (response, error) = match result {
         Ok(response) => (response, None),
-        Err(error) => (rendered(&exchange, head.raw_path(), &error), Some(error)),
+        Err(error) => (rendered(&exchange, asked.resource, &error), Some(error)),
     };
-    let sent = send_response(&exchange, head.method(), head.version(), persistence, response).await;
-    finish(&exchange, sent.status, sent.bytes, error.as_ref());
+    let sent = send_response(&exchange, &asked, response).await;
+    finish(&exchange, sent.status, sent.bytes, error.or(sent.error).as_ref());
     if next != NextRequest::Readable && persistence == Persistence::Close {
         drain(exchange.core, exchange.socket).await;
     }
@@ -125,26 +131,29 @@ fn rendered(exchange: &Exchange<'_>, resource: &str, error: &S3Error) -> Respons
     response
 }
 
+/// What a response depends on of its request.
+struct Asked<'a> {
+    method: Method,
+    version: Version,
+    /// The path as sent, which error documents name.
+    resource: &'a str,
+    persistence: Persistence,
+}
+
 struct Sent {
     status: u16,
     bytes: u64,
     end: send::End,
+    /// The error of a document that came so late that its status had been sent, or nearly so.
+    error: Option<S3Error>,
 }
 
-async fn send_response(
-    exchange: &Exchange<'_>,
-    method: Method,
-    version: Version,
-    persistence: Persistence,
-    response: Response,
-) -> Sent {
+async fn send_response(exchange: &Exchange<'_>, asked: &Asked<'_>, response: Response) -> Sent {
     let mut out = Vec::with_capacity(1024);
     // The share is given back when the body has been sent.
     let Response { status, headers, body, share: _share } = response;
     let status = match body {
-        Body::Slow(document) => {
-            return send_slow(exchange, version, persistence, headers, document).await;
-        }
+        Body::Slow(document) => return send_slow(exchange, asked, headers, document).await,
         Body::Empty | Body::Xml(_) | Body::File(_) | Body::Announced(_) => status,
     };
     let length = match &body {
@@ -156,21 +165,21 @@ async fn send_response(
     let kind = if matches!(body, Body::Xml(_)) { Some("application/xml") } else { None };
     // A 204 and a 304 have no body, so no length either (RFC 9110 8.6).
     let framing = if status == 204 || status == 304 { Length::None } else { Length::Known(length) };
-    write_head(exchange, &mut out, status, &headers, kind, framing, (version, persistence));
+    write_head(exchange, &mut out, status, &headers, kind, framing, (asked.version, asked.persistence));
     let patience = exchange.core.patience.pace;
     let (end, bytes) = match body {
-        Body::Xml(document) if method != Method::Head => {
+        Body::Xml(document) if asked.method != Method::Head => {
             let slices = [IoSlice::new(&out), IoSlice::new(document.as_bytes())];
             (send::all(exchange.socket, &slices, patience).await, length)
         }
-        Body::File(file) if method != Method::Head => {
+        Body::File(file) if asked.method != Method::Head => {
             send::file(exchange.core, exchange.socket, &out, file, patience).await
         }
         Body::Empty | Body::Xml(_) | Body::File(_) | Body::Announced(_) | Body::Slow(_) => {
             (send::all(exchange.socket, &[IoSlice::new(&out)], patience).await, 0)
         }
     };
-    Sent { status, bytes, end }
+    Sent { status, bytes, end, error: None }
 }
 
 /// How a head frames the body behind it.
@@ -231,7 +240,8 @@ fn finish(exchange: &Exchange<'_>, status: u16, sent_bytes: u64, error: Option<&
     metrics.sent_bytes.add(sent_bytes);
     if let Some(error) = error {
         metrics.count_error(error.code() as usize);
-        if status >= 500 {
+        // The status of a slow answer was sent before its error was there.
+        if error.status() >= 500 {
             let source = error.source_text().unwrap_or_default();
             let operation = operation.map_or("-", |operation| operation.name());
             let code = error.code().wire();
@@ -291,30 +301,31 @@ type SlowDocument = std::pin::Pin<Box<dyn std::future::Future<Output = Result<St
 /// Waits for a slow document: a plain response when it is there in time, else 200, white space, and the document.
 async fn send_slow(
     exchange: &Exchange<'_>,
-    version: Version,
-    persistence: Persistence,
+    asked: &Asked<'_>,
     headers: Vec<(std::borrow::Cow<'static, str>, String)>,
     mut document: SlowDocument,
 ) -> Sent {
     let mut timer = time::sleep(SLOW_AFTER);
     if let time::First::Left(result) = time::race(&mut document, &mut timer).await {
-        let response = match result {
-            Ok(document) => Response { headers, ..Response::xml(document) },
-            Err(error) => rendered(exchange, "/", &error),
+        let (response, error) = match result {
+            Ok(document) => (Response { headers, ..Response::xml(document) }, None),
+            Err(error) => (rendered(exchange, asked.resource, &error), Some(error)),
         };
-        return Box::pin(send_response(exchange, Method::Post, version, persistence, response)).await;
+        let sent = Box::pin(send_response(exchange, asked, response)).await;
+        return Sent { error, ..sent };
     }
+    let version = asked.version;
     let pace = exchange.core.patience.pace;
     let mut out = Vec::with_capacity(1024);
     let (length, persistence) = match version {
-        Version::Http11 => (Length::Chunked, persistence),
+        Version::Http11 => (Length::Chunked, asked.persistence),
         Version::Http10 => (Length::UntilClose, Persistence::Close),
     };
     write_head(exchange, &mut out, 200, &headers, Some("application/xml"), length, (version, persistence));
     write_piece(version, DECLARATION, &mut out);
     let result = loop {
         if send::all(exchange.socket, &[IoSlice::new(&out)], pace).await == send::End::Broken {
-            return Sent { status: 200, bytes: 0, end: send::End::Broken };
+            return Sent { status: 200, bytes: 0, end: send::End::Broken, error: None };
         }
         out.clear();
         let mut timer = time::sleep(SLOW_AFTER);
@@ -323,9 +334,11 @@ async fn send_slow(
             time::First::Right(()) => write_piece(version, " ", &mut out),
         }
     };
-    let text = match result {
-        Ok(text) => text,
-        Err(error) => render(&error, "/", &exchange.request_id, &exchange.request_id),
+    let (text, error) = match result {
+        Ok(text) => (text, None),
+        Err(error) => {
+            (render(&error, asked.resource, &exchange.request_id, &exchange.request_id), Some(error))
+        }
     };
     write_piece(version, text.strip_prefix(DECLARATION).unwrap_or(&text), &mut out);
     if version == Version::Http11 {
@@ -333,7 +346,7 @@ async fn send_slow(
     }
     let end = send::all(exchange.socket, &[IoSlice::new(&out)], pace).await;
     let end = if version == Version::Http10 { send::End::Broken } else { end };
-    Sent { status: 200, bytes: text.len() as u64, end }
+    Sent { status: 200, bytes: text.len() as u64, end, error }
 }
 
 fn write_piece(version: Version, text: &str, out: &mut Vec<u8>) {

@@ -107,10 +107,13 @@ class RawPut:
     """A PutObject whose body is sent piece by piece."""
 
     def __init__(self, s3, bucket, key, length, seconds_max=60):
+        """A length of None is not announced: each piece is a chunk."""
         url = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": key})
         parts = urlsplit(url)
         self.socket = socket.create_connection((parts.hostname, parts.port), seconds_max)
-        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {length}\r\n\r\n"
+        self.is_chunked = length is None
+        framing = "Transfer-Encoding: chunked" if self.is_chunked else f"Content-Length: {length}"
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n{framing}\r\n\r\n"
         self.socket.sendall(head.encode())
 
     def __enter__(self):
@@ -121,6 +124,8 @@ class RawPut:
 
     def send(self, piece):
         """Sends, or finds out that the server has closed."""
+        if self.is_chunked:
+            piece = b"%x\r\n%s\r\n" % (len(piece), piece)
         with contextlib.suppress(ConnectionError):
             self.socket.sendall(piece)
 

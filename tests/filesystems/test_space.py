@@ -79,6 +79,19 @@ def test_a_body_larger_than_the_free_space_is_refused_before_it_is_sent(s3_on):
     comes_back(point, before)
 
 
+def test_a_body_that_nobody_announced_leaves_space_to_others(s3_on):
+    s3, point = s3_on(mounts.IMAGE_MIB)
+    mounts.fill(point, LEFT_BYTES)
+    before = mounts.free_bytes(point)
+    piece = trees.content("endless", MIB)
+    with RawPut(s3, "space", "old", None) as put:
+        for _ in range(LEFT_BYTES // MIB - 8):
+            put.send(piece)
+        is_insufficient(*put.answer())
+    comes_back(point, before)
+    assert s3.get_object(Bucket="space", Key="old")["Body"].read() == OLD
+
+
 def test_small_bodies_on_a_full_disk(s3_on):
     s3, point = s3_on(mounts.IMAGE_MIB)
     before = mounts.free_bytes(point)

@@ -69,6 +69,7 @@ impl Server {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let signer = Signer::new(ACCESS_KEY, &Secret::new(SECRET_KEY.to_owned()), "us-east-1", now_s);
         let headers = [&[("host", self.address.as_str())], signed].concat();
+        let path = path.as_bytes();
         let target = signer.presign(&ToSign { method, path, query: &[], headers: &headers }, 600);
         let lines: String =
             headers.iter().chain(plain).map(|(name, value)| format!("{name}: {value}\r\n")).collect();

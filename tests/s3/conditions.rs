@@ -91,3 +91,43 @@ fn if_match_asks_for_an_object() {
     with("there", "if-match", &tag).expect_status("the same tag", 200);
     assert_eq!(fixture.get("there").text(), "two");
 }
+
+/// Done in spite of its condition, a write would do what its client has forbidden.
+#[test]
+fn a_condition_that_nobody_checks_is_refused_by_name() {
+    let fixture = Fixture::start(EngineChoice::Auto);
+    fixture.put("there", b"one");
+    let upload = fixture.begin_upload(Request::of_key("POST", "parts"));
+    let document = b"<Delete><Object><Key>there</Key></Object></Delete>";
+    let writes = [
+        ("CreateBucket", Request::new("PUT", "/second")),
+        ("CreateMultipartUpload", Request::of_key("POST", "there").query("uploads", "")),
+        ("UploadPart", Request::part("parts", &upload, 1).body(b"part")),
+        ("AbortMultipartUpload", Request::delete("parts").query("uploadId", &upload)),
+        ("DeleteObjects", Request::of_bucket("POST").query("delete", "").body(document)),
+        ("DeleteBucket", Request::of_bucket("DELETE")),
+        ("PutObject", Request::put("there").body(b"two")),
+        ("DeleteObject", Request::delete("there")),
+    ];
+    let unheeded = [
+        ("if-match", "\"0123\", \"4567\""),
+        ("if-none-match", "\"0123\""),
+        ("if-modified-since", "Sat, 29 Oct 1994 19:43:31 GMT"),
+        ("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"),
+        ("x-amz-if-match-last-modified-time", "Sat, 29 Oct 1994 19:43:31 GMT"),
+        ("x-amz-if-match-size", "3"),
+        ("x-amz-copy-source-if-match", "\"0123\""),
+    ];
+    for (operation, request) in &writes {
+        for (header, value) in unheeded {
+            let answer = fixture.send(request.clone().header(header, value));
+            answer.expect_error(&format!("{operation} with {header}"), 501, "NotImplemented");
+            assert!(answer.text().to_lowercase().contains(&format!("<header>{header}</header>")), "{answer}");
+        }
+    }
+    assert!(!fixture.root().join("second").exists());
+    assert_eq!(fixture.get("there").text(), "one");
+    let list = fixture.send(Request::get("parts").query("uploadId", &upload));
+    list.expect_status("the upload is there", 200);
+    assert!(!list.text().contains("<Part>"), "{list}");
+}

@@ -55,6 +55,8 @@ pub struct Fixture {
     root: TempDir,
     core: Arc<Mailbox>,
     pub address: SocketAddr,
+    /// Where health and metrics are.
+    pub admin: SocketAddr,
 }
 
 impl Fixture {
@@ -91,7 +93,8 @@ impl Fixture {
         let server = serve::start(opened, faults, Signals::Left, log, on_ready).expect("started");
         ready.recv().expect("the server becomes ready");
         let core = server.mailboxes().remove(0);
-        let fixture = Fixture { address: server.s3[0], core, server: Some(server), root };
+        let (address, admin) = (server.s3[0], server.admin_address());
+        let fixture = Fixture { address, admin, core, server: Some(server), root };
         std::fs::create_dir(fixture.path("")).expect("a directory is a bucket");
         fixture
     }

@@ -134,6 +134,13 @@ fn lengths_that_do_not_hold() {
         }
         let none = Request::put("key").signed().with_head("content-length: 0\r\n", "");
         check(fixture, "no length at all", &none, 411, "MissingContentLength");
+        // What follows such a head may be a body: it is no request.
+        let mut connection = fixture.connect();
+        connection.write(&none.head);
+        connection.write(&Request::delete("key").signed().head);
+        connection.answer_to(&none.head).expect_error("no length", 411, "MissingContentLength");
+        connection.expect_closed("no length");
+        check_old(fixture, "a body without a length");
         let huge = Request::put("key").header("content-length", "99999999999999999");
         check(fixture, "more than there can be", &huge.signed(), 400, "EntityTooLarge");
     });
@@ -202,6 +209,37 @@ fn http_chunks_that_are_none() {
     });
 }
 
+/// A chunk says how long it is before its bytes come: what would be too long with it is refused there.
+#[test]
+fn chunks_beyond_the_longest_body() {
+    on_old_object(|fixture| {
+        let upload = fixture.begin_upload(Request::of_key("POST", "parts"));
+        let part = || Request::part("parts", &upload, 1);
+        let too_large = (400, "EntityTooLarge");
+        let object_max: u64 = 10_000 * (5 << 30);
+        let part_max: u64 = 5 << 30;
+        let coded = |request: Request| request.coding(Coding::UnsignedTrailer(32)).unannounced();
+        let announced = |request: Request| request.coding(Coding::UnsignedTrailer(32)).decoded_bytes(5);
+        let hex = |bytes: u64| format!("{bytes:x}\r\n");
+        let framed = |line: &str| format!("{:x}\r\n{line}\r\n", line.len());
+        for (name, request, sent, (status, code)) in [
+            ("an object", Request::put("key"), hex(object_max + 1), too_large),
+            ("an object behind a chunk", Request::put("key"), "1\r\na\r\n".to_owned() + &hex(object_max), too_large),
+            ("a part", part(), hex(part_max + 1), too_large),
+            ("a coded object", coded(Request::put("key")), framed(&hex(object_max + 1)), too_large),
+            ("a coded part", coded(part()), framed(&hex(part_max + 1)), too_large),
+            ("more than was said", announced(Request::put("key")), framed(&hex(6)), (400, "IncompleteBody")),
+        ] {
+            let head = request.header("transfer-encoding", "chunked").signed().head;
+            let mut connection = fixture.connect();
+            connection.write(&head);
+            connection.write(sent.as_bytes());
+            connection.answer_to(&head).expect_error(name, status, code);
+            check_old(fixture, name);
+        }
+    });
+}
+
 /// Documents that are no documents, or far too large.
 #[test]
 fn documents_that_are_bombs() {
@@ -226,6 +264,12 @@ fn documents_that_are_bombs() {
     delete(&large).expect_error("3 MiB", 400, "MaxMessageLengthExceeded");
     let create = Request::new("PUT", "/another").body(&vec![b' '; 2 << 20]);
     fixture.send(create).expect_error("a bucket's 2 MiB", 400, "MaxMessageLengthExceeded");
+    let endless = "x".repeat(100_000);
+    let location = format!("<LocationConstraint>{endless}</LocationConstraint>");
+    let document = format!("<CreateBucketConfiguration>{location}</CreateBucketConfiguration>");
+    let answer = fixture.send(Request::new("PUT", "/another").body(document.as_bytes()));
+    answer.expect_error("a long region", 400, "IllegalLocationConstraintException");
+    assert!(answer.body.len() < 1_000, "{answer}");
     assert!(!fixture.root().join("another").exists());
     check_old(&fixture, BUCKET);
 }

@@ -48,6 +48,45 @@ fn keys_that_break_a_rule() {
     });
 }
 
+/// No object can have such a key, whoever asks; what stands for its bytes in messages is a key of its own.
+#[test]
+fn keys_that_are_no_text() {
+    on_both_engines(|engine| {
+        let fixture = Fixture::start(engine);
+        fixture.put("a\u{fffd}b", b"replaced");
+        for key in [&b"a\xffb"[..], b"\xc3", b"a/\xed\xa0\x80/b", b"\xff/"] {
+            let name = format!("{} on {engine:?}", key.escape_ascii());
+            let send = |method| fixture.send(Request::of_key_bytes(method, key));
+            send("PUT").expect_error(&name, 400, "InvalidArgument");
+            send("GET").expect_error(&name, 404, "NoSuchKey");
+            send("HEAD").expect_status(&name, 404);
+            send("DELETE").expect_status(&name, 204);
+            let upload = Request::of_key_bytes("POST", key).query("uploads", "");
+            fixture.send(upload).expect_error(&name, 400, "InvalidArgument");
+            let list = Request::of_key_bytes("GET", key).query("uploadId", "none");
+            fixture.send(list).expect_error(&name, 404, "NoSuchUpload");
+        }
+        assert_eq!(fixture.get("a\u{fffd}b").text(), "replaced");
+        assert_eq!(files_below(&fixture.path("")).len(), 1, "on {engine:?}");
+    });
+}
+
+/// The bucket is missed first, whatever the key.
+#[test]
+fn keys_of_no_bucket() {
+    let fixture = Fixture::start(EngineChoice::Auto);
+    for key in ["a//b", "../a", "plain", "a\u{1}b"] {
+        let of = |method| Request::new(method, &format!("/nobucket/{key}"));
+        fixture.send(of("GET")).expect_error(key, 404, "NoSuchBucket");
+        fixture.send(of("HEAD")).expect_status(key, 404);
+        fixture.send(of("DELETE")).expect_error(key, 404, "NoSuchBucket");
+        let part = of("PUT").query("partNumber", "1").query("uploadId", "u").body(b"part");
+        fixture.send(part).expect_error(key, 404, "NoSuchBucket");
+        let complete = of("POST").query("uploadId", "u").body(b"<CompleteMultipartUpload/>");
+        fixture.send(complete).expect_error(key, 404, "NoSuchBucket");
+    }
+}
+
 #[test]
 fn keys_that_are_too_long() {
     let fixture = Fixture::start(EngineChoice::Auto);

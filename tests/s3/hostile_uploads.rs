@@ -58,6 +58,10 @@ fn completes_that_are_refused() {
         refused("a wrong tag", &[(1, &second)], "InvalidPart");
         refused("a first part that is too small", &[(1, &first), (2, &second)], "EntityTooSmall");
         refused("no parts", &[], "MalformedXML");
+        // Whether there is an upload comes before what is said of it.
+        let nonsense = |upload: &str| Request::of_key("POST", KEY).query("uploadId", upload).body(b"<x");
+        fixture.send(nonsense(&upload)).expect_error("no document", 400, "MalformedXML");
+        fixture.send(nonsense("none")).expect_error("of no upload", 404, "NoSuchUpload");
         for number in [0, 10_001] {
             let part = fixture.send(Request::part(KEY, &upload, number).body(b"bytes"));
             part.expect_error(&format!("part {number}"), 400, "InvalidArgument");

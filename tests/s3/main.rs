@@ -16,6 +16,8 @@ mod hostile_requests;
 mod hostile_trees;
 mod hostile_uploads;
 mod overflow;
+mod part_numbers;
 mod posix;
 mod request;
+mod slow_answers;
 mod transcript;

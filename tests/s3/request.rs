@@ -64,13 +64,15 @@ impl Coding {
 pub struct Request {
     pub method: &'static str,
     /// Decoded, with its leading slash.
-    pub path: String,
+    pub path: Vec<u8>,
     pub query: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub coding: Coding,
     /// What is said of the decoded length, where that is not the truth.
     pub decoded_bytes: Option<usize>,
+    /// Whether the decoded length of a chunked body is said at all.
+    pub is_announced: bool,
     pub version: &'static str,
     /// Seconds that the client's clock is ahead.
     pub ahead_s: i64,
@@ -88,15 +90,22 @@ impl Request {
     pub fn new(method: &'static str, path: &str) -> Request {
         Request {
             method,
-            path: path.to_owned(),
+            path: path.as_bytes().to_vec(),
             query: Vec::new(),
             headers: Vec::new(),
             body: Vec::new(),
             coding: Coding::Unsigned,
             decoded_bytes: None,
+            is_announced: true,
             version: "HTTP/1.1",
             ahead_s: 0,
         }
+    }
+
+    /// A request for a key of the bucket that need not be text.
+    pub fn of_key_bytes(method: &'static str, key: &[u8]) -> Request {
+        let path = [format!("/{BUCKET}/").as_bytes(), key].concat();
+        Request { path, ..Request::new(method, "/") }
     }
 
     /// A request for a key of the bucket.
@@ -168,6 +177,11 @@ impl Request {
         self
     }
 
+    pub fn unannounced(mut self) -> Request {
+        self.is_announced = false;
+        self
+    }
+
     pub fn version(mut self, version: &'static str) -> Request {
         self.version = version;
         self
@@ -228,6 +242,8 @@ impl Request {
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
         if self.coding.chunk_bytes().is_some() {
             add("content-encoding", "aws-chunked".to_owned());
+        }
+        if self.coding.chunk_bytes().is_some() && self.is_announced {
             let decoded_bytes = self.decoded_bytes.unwrap_or(self.body.len());
             add("x-amz-decoded-content-length", decoded_bytes.to_string());
         }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::s3::checksum::{Algorithm, Checksum};
 use crate::s3::headers::{StoredHeaders, UserMetadata};
+use crate::s3::part_sizes::{PartSizes, Run};
 
 /// The xattr of the document.
 pub const XATTR: &CStr = c"user.s3.meta";
@@ -26,6 +27,8 @@ pub struct Document {
     pub user_metadata: UserMetadata,
     /// A checksum that the record has no room for.
     pub checksum: Option<Checksum>,
+    /// The sizes of the parts of an object that was uploaded in more than one.
+    pub part_sizes: Option<PartSizes>,
 }
 
 impl Document {
@@ -49,6 +52,9 @@ impl Document {
                 algorithm: checksum.algorithm().wire().to_owned(),
                 value: checksum.text(),
             }),
+            parts: self.part_sizes.as_ref().map(|sizes| {
+                sizes.runs().iter().map(|run| (run.count, run.size_bytes)).collect()
+            }),
         };
         Some(serde_json::to_vec(&wire).expect("strings, maps of strings and a number always serialize"))
     }
@@ -69,7 +75,11 @@ impl Document {
             content_type: only_safe(wire.content_type),
             expires: only_safe(wire.expires),
         };
-        Some(Document { headers, user_metadata: only_safe_metadata(wire.user), checksum })
+        let runs = wire.parts.map(|parts| {
+            parts.into_iter().map(|(count, size_bytes)| Run { count, size_bytes }).collect()
+        });
+        let (user_metadata, part_sizes) = (only_safe_metadata(wire.user), runs.and_then(PartSizes::of_runs));
+        Some(Document { headers, user_metadata, checksum, part_sizes })
     }
 }
 
@@ -123,6 +133,9 @@ struct Wire {
     user: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum: Option<WireChecksum>,
+    // Runs of parts of one size, each as count and bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<Vec<(u16, u64)>>,
 }
 
 /// The type needs no name of its own: a composite value ends in `-<parts>`.
@@ -158,6 +171,7 @@ mod tests {
             },
             user_metadata: user_metadata(&[("a", "1"), ("b-c", "grün \u{1f600}")]),
             checksum: Checksum::parse(Algorithm::Sha1, "98O8HYCOBHMq32eZZczDTKeuNEE=-2"),
+            part_sizes: PartSizes::of([8, 5]),
         }
     }
 
@@ -165,7 +179,7 @@ mod tests {
     fn round_trip_and_layout() {
         let bytes = full().encode().unwrap();
         assert_eq!(Document::decode(&bytes), Some(full()));
-        let want = r#"{"format":1,"content-type":"Text/HTML; Charset=\"x\"","cache-control":"no-cache","expires":"tomorrow","user":{"a":"1","b-c":"grün 😀"},"checksum":{"algorithm":"SHA1","value":"98O8HYCOBHMq32eZZczDTKeuNEE=-2"}}"#;
+        let want = r#"{"format":1,"content-type":"Text/HTML; Charset=\"x\"","cache-control":"no-cache","expires":"tomorrow","user":{"a":"1","b-c":"grün 😀"},"checksum":{"algorithm":"SHA1","value":"98O8HYCOBHMq32eZZczDTKeuNEE=-2"},"parts":[[1,8],[1,5]]}"#;
         assert_eq!(String::from_utf8(bytes).unwrap(), want);
         assert_eq!(Document::default().encode(), None);
     }
@@ -198,6 +212,8 @@ mod tests {
         check(r#"{"format":1,"user":{"a":"1\r\nb: 2","c d":"1","":"1","A":"1","ä":"1","e\r\n":"1"}}"#, "");
         check(r#"{"format":1,"user":{"a":"1\r","b":"\t","c":"","d":"x\ty"}}"#, r#"c="" d="x\ty" "#);
         check(r#"{"format":1,"checksum":{"algorithm":"MD5","value":"AA=="}}"#, "");
+        check(r#"{"format":1,"parts":[[0,8]]}"#, "");
+        check(r#"{"format":1,"parts":[[-1,8]]}"#, "none");
         check(&format!("{{\"format\":1,\"x\":\"{}\"}}", "x".repeat(BYTES_MAX)), "none");
     }
 
@@ -221,7 +237,7 @@ mod tests {
                     ..StoredHeaders::default()
                 },
                 user_metadata: user_metadata(&[(&name, &text)]),
-                checksum: None,
+                ..Document::default()
             };
             let out = Document::decode(&document.encode().unwrap()).unwrap();
             for (name, value) in out.headers.entries().map(|(name, value)| (name as &str, value)).chain(out.user_metadata.entries()) {

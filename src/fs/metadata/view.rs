@@ -12,6 +12,7 @@ use crate::fs::path::KeyKind;
 use crate::s3::checksum::Checksum;
 use crate::s3::etag::ETag;
 use crate::s3::headers::{CONTENT_TYPE_DEFAULT, StoredHeaders, UserMetadata};
+use crate::s3::part_sizes::PartSizes;
 
 /// The file as the kernel tells it now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Metadata {
     pub user_metadata: UserMetadata,
     /// The checksum of the bytes, while they are the committed ones.
     pub checksum: Option<Checksum>,
+    /// The sizes of the parts that the bytes were uploaded in, while they are the committed ones.
+    pub part_sizes: Option<PartSizes>,
     /// The version id, from the day buckets have versions.
     pub version_id: Option<[u8; 16]>,
 }
@@ -87,7 +90,7 @@ impl Metadata {
     /// The metadata of a file.
     /// Shape: `name` is the key or its last component; the record and document are those of its xattrs, decoded.
     pub fn of(record: Option<&Record>, document: Option<Document>, file: &FileState, name: &str) -> Metadata {
-        let Document { mut headers, user_metadata, checksum } = document.unwrap_or_default();
+        let Document { mut headers, user_metadata, checksum, part_sizes } = document.unwrap_or_default();
         let holding = record.filter(|record| record.holds_for(file));
         headers.content_type.get_or_insert_with(|| {
             let without_document = match record {
@@ -101,6 +104,7 @@ impl Metadata {
             headers,
             user_metadata,
             checksum: holding.and_then(|record| record.checksum.or(checksum)),
+            part_sizes: holding.and_then(|record| part_sizes_of(record, part_sizes)),
             version_id: record.and_then(|record| record.version_id),
         }
     }
@@ -118,6 +122,8 @@ impl Metadata {
             },
             user_metadata: self.user_metadata.clone(),
             checksum: if in_record.is_none() { self.checksum } else { None },
+            // One part is the object.
+            part_sizes: self.part_sizes.clone().filter(|sizes| sizes.count() > 1),
         };
         let document = document.encode();
         let record = Record {
@@ -131,6 +137,14 @@ impl Metadata {
             version_id: self.version_id,
         };
         Encoded { record: record.encode(), document }
+    }
+}
+
+/// The sizes of an object's parts, when those that its document says are as many as its ETag counts and make its size.
+fn part_sizes_of(record: &Record, said: Option<PartSizes>) -> Option<PartSizes> {
+    match record.etag.part_count()? {
+        1 => PartSizes::of([record.size_bytes]),
+        count => said.filter(|said| said.count() == count && said.total_bytes() == record.size_bytes),
     }
 }
 
@@ -152,6 +166,7 @@ mod tests {
             headers: of_type("text/plain"),
             user_metadata: UserMetadata::default(),
             checksum: Checksum::parse(Algorithm::Crc64nvme, "rosUhgp5mIg="),
+            part_sizes: None,
             version_id: None,
         }
     }
@@ -184,6 +199,37 @@ mod tests {
         check("user metadata", &Metadata { user_metadata, ..metadata() }, 46, true);
         let headers = StoredHeaders { content_encoding: Some("gzip".to_owned()), ..of_type("text/plain") };
         check("header", &Metadata { headers, ..metadata() }, 46, true);
+        let parted = |count, sizes: &[u64]| Metadata {
+            etag: ETag::of_parts([3; 16], count),
+            part_sizes: PartSizes::of(sizes.iter().copied()),
+            ..metadata()
+        };
+        check("one part", &parted(1, &[5]), 46, false);
+        check("two parts", &parted(2, &[3, 2]), 46, true);
+    }
+
+    #[test]
+    fn part_sizes_that_cannot_be_are_none() {
+        for (count, sizes) in [(2, vec![3, 3]), (3, vec![3, 2]), (2, vec![])] {
+            let etag = ETag::of_parts([3; 16], count);
+            let metadata = Metadata { etag, part_sizes: PartSizes::of(sizes), ..metadata() };
+            let encoded = metadata.encode(FILE.kind, FILE.size_bytes, FILE.mtime_ns);
+            let got = Metadata::of(
+                Record::decode(&encoded.record).as_ref(),
+                encoded.document.as_deref().and_then(Document::decode),
+                &FILE,
+                "name",
+            );
+            assert_eq!((got.etag, got.part_sizes), (etag, None));
+        }
+        // After a POSIX write nobody knows of parts.
+        let parted = Metadata {
+            etag: ETag::of_parts([3; 16], 2),
+            part_sizes: PartSizes::of([3, 2]),
+            ..metadata()
+        };
+        let encoded = parted.encode(FILE.kind, FILE.size_bytes, FILE.mtime_ns);
+        assert_eq!(read(&encoded, &FileState { mtime_ns: 1, ..FILE }).part_sizes, None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::s3::checksum::{Checksum, ChecksumType};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::etag::{Comparison, ETag};
 use crate::s3::names::{ObjectKey, UploadId};
+use crate::s3::part_sizes::PartSizes;
 use crate::s3::precondition::WriteCondition;
 use crate::s3::xml::multipart::CompletedPart;
 
@@ -98,14 +99,14 @@ pub struct Plan {
     _held: Option<lock::Held>,
 }
 
-/// Closes an upload for parts and decides what is to be done.
+/// Closes an upload for parts and decides what is to be done; `completion` is asked for when there is an upload.
 ///
-/// Errors: NoSuchUpload, InvalidPart, EntityTooSmall, EntityTooLarge, BadDigest and InvalidRequest for what is said of the
+/// Errors: NoSuchUpload, those of `completion`, InvalidPart, EntityTooSmall, EntityTooLarge, BadDigest and InvalidRequest for what is said of the
 /// object, PreconditionFailed, ServiceUnavailable.
 pub async fn plan(
     destination: Destination,
     id: &UploadId,
-    completion: &Completion,
+    completion: impl FnOnce() -> Result<Completion, S3Error>,
 ) -> Result<Planned, S3Error> {
     let failed = |errno| s3_error(Doing::Read, errno);
     let tree = destination.tree.clone();
@@ -119,13 +120,15 @@ pub async fn plan(
         if tombstone.key != destination.key {
             return Err(no_such_upload(id));
         }
+        completion()?;
         return Ok(Planned::Done(Completed { etag: tombstone.etag, checksum: tombstone.checksum }));
     }
     let upload = upload::find_in(&store, &destination.key, id).await?;
+    let completion = completion()?;
     let held = hold(&upload).await?;
     let records = upload.parts(&upload.numbers().await?).await?;
     let parts = validate(id, &completion.parts, &records)?;
-    let made = describe(&upload.record, completion, &parts)?;
+    let made = describe(&upload.record, &completion, &parts)?;
     let way = if assemble::is_published(&destination, &upload, &records, &made).await? {
         Way::Published
     } else {
@@ -260,6 +263,7 @@ fn describe(
 
 impl Plan {
     /// How many bytes are to be copied; the rest is there already, or is shared with the object.
+    #[cfg(test)]
     pub fn copied_bytes(&self) -> u64 {
         assemble::copied_bytes(&self.way, &self.destination.bucket.mount, &self.parts)
     }
@@ -280,6 +284,7 @@ impl Plan {
                     headers: self.upload.record.headers.clone(),
                     user_metadata: self.upload.record.user_metadata.clone(),
                     checksum: made.checksum,
+                    part_sizes: PartSizes::of(self.parts.iter().map(|part| part.size_bytes)),
                     version_id: None,
                 };
                 let committed = commit::commit(&target, staged, &metadata, &self.condition).await;

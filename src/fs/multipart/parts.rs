@@ -98,10 +98,8 @@ pub async fn begin<'a>(
     announced_bytes: Option<u64>,
 ) -> Result<PartFile<'a>, S3Error> {
     target.check_writable()?;
-    if announced_bytes.is_some_and(|bytes| bytes > PART_BYTES_MAX) {
-        return Err(S3Error::new(Code::EntityTooLarge)
-            .with_element("ProposedSize", announced_bytes.unwrap_or(0).to_string())
-            .with_element("MaxSizeAllowed", PART_BYTES_MAX.to_string()));
+    if let Some(bytes) = announced_bytes.filter(|bytes| *bytes > PART_BYTES_MAX) {
+        return Err(writer::too_large(bytes, PART_BYTES_MAX));
     }
     writer::check_announced(target.bucket, announced_bytes.unwrap_or(0))?;
     let claims = &target.tree.shared.uploads;

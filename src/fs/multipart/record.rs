@@ -175,7 +175,7 @@ impl UploadRecord {
     /// The bytes of the record.
     pub fn encode(&self) -> Box<[u8]> {
         let (headers, user_metadata) = (self.headers.clone(), self.user_metadata.clone());
-        let document = Document { headers, user_metadata, checksum: None }.encode();
+        let document = Document { headers, user_metadata, ..Document::default() }.encode();
         encode(&WireUpload {
             format: FORMAT,
             key: self.key.as_str().to_owned(),

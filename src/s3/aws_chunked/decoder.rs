@@ -80,6 +80,11 @@ impl Decoder {
         }
     }
 
+    /// The sizes of all chunks whose heads were read: how long the body is at least.
+    pub fn chunked_bytes(&self) -> u64 {
+        self.chunked_bytes
+    }
+
     /// Decodes the next piece of the body and returns how many payload bytes are now at its front.
     /// Shape: every byte is used. Each end of a signed chunk, the empty last one's too, is appended to `marks`.
     pub fn decode(&mut self, bytes: &mut [u8], marks: &mut Vec<Mark>) -> Result<usize, AwsChunkedError> {

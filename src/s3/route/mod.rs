@@ -159,7 +159,7 @@ fn target_of(raw_path: &str, hosted: Option<&str>) -> Result<Target, S3Error> {
             (BucketName::parse(&String::from_utf8_lossy(bucket))?, key.strip_prefix(b"/").unwrap_or_default())
         }
     };
-    let key = if key.is_empty() { None } else { Some(ObjectKey::parse(key)?) };
+    let key = if key.is_empty() { None } else { Some(ObjectKey::of_request(key)?) };
     Ok(Target { bucket: Some(bucket), key })
 }
 
