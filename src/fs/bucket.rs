@@ -12,11 +12,12 @@ use uring::file::{self, Entry, File, Opening};
 use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
+use super::directory_object::{self, Removal};
 use super::failure::{Doing, s3_error};
 use super::flush;
 use super::inflight;
 use super::key_lock::Hold;
-use super::mount::Mount;
+use super::mount::{Attributes, Mount, MountKey};
 use super::multipart::abort;
 use super::reader;
 use super::tree::{BENEATH, Casing, Durability, OWN_DIRECTORY, Tree, open_or_make};
@@ -72,16 +73,14 @@ impl Bucket {
     pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
         let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
-        let stat = stat::stat(&directory).map_err(failed)?;
-        // From here on a filesystem that hangs holds up its own buckets alone.
+        // What the kernel knows of it tells the mount, and a filesystem that hangs is not asked by the core.
+        let mut stat = stat::stat_cached(&directory).map_err(failed)?;
+        // From here on such a filesystem holds up its own buckets alone.
         directory.belongs_to_mount(stat.mount_id);
-        let mount = match tree.shared.mount(stat.mount_id) {
-            Some(mount) => mount,
-            None => tree
-                .probe(&readable(&directory).await.map_err(failed)?, stat.mount_id)
-                .await
-                .map_err(failed)?,
-        };
+        let mount = mount_of(tree, &directory, &stat).await.map_err(failed)?;
+        if mount.attributes() == Attributes::Remote {
+            stat = stat::stat_slow(&directory).await.map_err(failed)?;
+        }
         let bucket = Bucket { directory, mount, stat };
         match bucket.casing(tree, name).await.map_err(failed)? {
             Casing::Kept => Ok(bucket),
@@ -143,6 +142,19 @@ impl Bucket {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What is known of the mount that a bucket's directory lies on; it is probed when it is new.
+async fn mount_of(tree: &Tree, directory: &File, stat: &Stat) -> Result<Arc<Mount>, Errno> {
+    let key = MountKey::of(stat);
+    if let Some(mount) = tree.shared.mount(key) {
+        // Another filesystem on the same device may have come under a number that is not unique.
+        if stat.mount_id_is_unique || mount.filesystem.has_magic(stat::space_slow(directory).await?.magic) {
+            return Ok(mount);
+        }
+        tree.shared.forget_mount(key);
+    }
+    tree.probe(&readable(directory).await?, key).await
 }
 
 /// Makes the entries of one of the server's own directories durable, and those of the directories above, which may be new.
@@ -239,11 +251,16 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
             let own_key = path[1..].iter().map(|(_, name)| name.to_bytes()).collect::<Vec<_>>().join(&b'/');
             // Alone with its key, so that a PUT of the directory as an object comes before the look or after the end.
             let _locked = tree.shared.locks.lock(bucket.stat.inode, &own_key, Hold::Exclusive).await;
-            if path.len() > 1 && reader::is_directory_object(directory).await {
-                return Err(not_empty(&own_name.to_string_lossy()));
-            }
-            match file::unlink(parent, own_name.clone(), libc::AT_REMOVEDIR, identity).await {
-                Ok(()) | Err(Errno::NOENT) => {}
+            let removed = if path.len() > 1 {
+                let place = (parent, own_name.clone());
+                directory_object::remove_unless_object(tree, &bucket, place, directory, identity).await
+            } else {
+                let removed = file::unlink(parent, own_name.clone(), libc::AT_REMOVEDIR, identity).await;
+                removed.map(|()| Removal::Gone)
+            };
+            match removed {
+                Ok(Removal::Gone) | Err(Errno::NOENT) => {}
+                Ok(Removal::IsObject) => return Err(not_empty(&own_name.to_string_lossy())),
                 Err(Errno::NOTEMPTY) if path.len() == 1 => return Err(not_empty(".ringway")),
                 // Somebody has put something in meanwhile: look again.
                 Err(Errno::NOTEMPTY) if looked_into < EMPTY_DIRECTORIES_MAX => {
@@ -359,7 +376,7 @@ pub async fn list(tree: &Tree) -> Result<Vec<Listed>, S3Error> {
             let Ok(directory) = file::open(&root, c_name(&name), OPEN_PATH, Identity::SERVER).await else {
                 continue;
             };
-            let stat = stat::stat(&directory).map_err(failed)?;
+            let stat = stat::stat_slow(&directory).await.map_err(failed)?;
             let created_ns = if stat.born_ns > 0 { stat.born_ns } else { stat.modified_ns };
             buckets.push(Listed { name, created_ns });
         }

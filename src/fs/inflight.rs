@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
-use uring::lock::{self, Held};
+use uring::lock::Held;
 use uring::time;
 
 use super::bucket::{Bucket, Store};
@@ -59,7 +59,8 @@ const NOTE_BYTES: usize = 2048;
 
 /// The table of one bucket in this server.
 pub struct Table {
-    _held: Held,
+    // None where the filesystem has no locks: then every server that has a table is taken for a living one.
+    _held: Option<Held>,
     slots: Mutex<Slots>,
 }
 
@@ -136,16 +137,19 @@ async fn table_of(tree: &Tree, bucket: &Bucket) -> Result<(Arc<Table>, File), Er
         if let Some(table) = tree.shared.table(&id) {
             break (table, table_file);
         }
-        match lock::try_lock(&table_file) {
-            // A sweep that came between open and lock took it for one that was left behind, and has unlinked it.
-            Ok(_) if writer::is_gone(&table_file) => {}
-            Ok(held) => {
-                let table = Table { _held: held, slots: Mutex::default() };
-                break (tree.shared.add_table(&id, table), table_file);
-            }
+        let held = match tree.try_lock(&table_file).await {
             // Another core of this server holds it and is about to add the table, or a sweep looks into it.
-            Err(Errno::AGAIN) => time::sleep(std::time::Duration::from_millis(1)).await,
-            Err(error) => return Err(error),
+            Err(Errno::AGAIN) => {
+                time::sleep(std::time::Duration::from_millis(1)).await;
+                continue;
+            }
+            // There are no locks here; the probe of the mount has said so.
+            held => held.ok(),
+        };
+        // A sweep that came between open and lock took it for one that was left behind, and has unlinked it.
+        if !writer::is_gone(&bucket.mount, &table_file).await {
+            let table = Table { _held: held, slots: Mutex::default() };
+            break (tree.shared.add_table(&id, table), table_file);
         }
     };
     tree.table_files.borrow_mut().insert(id, table_file.clone());
@@ -163,21 +167,19 @@ pub(super) async fn is_alive(tree: &Tree, bucket: &Bucket, instance: &str) -> Re
         return Ok(true);
     }
     match bucket.existing_store(tree, Store::Inflight).await? {
-        Some(directory) => is_alive_in(&directory, instance).await,
+        Some(directory) => is_alive_in(tree, &directory, instance).await,
         None => Ok(false),
     }
 }
 
 /// Whether the server of an instance lives that has its table in `directory`, if it is another than this one.
-pub(super) async fn is_alive_in(directory: &File, instance: &str) -> Result<bool, Errno> {
+///
+/// Shape: true where that cannot be told.
+pub(super) async fn is_alive_in(tree: &Tree, directory: &File, instance: &str) -> Result<bool, Errno> {
     let Ok(name) = CString::new(instance) else { return Ok(false) };
     let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     match file::open(directory, name, opening, Identity::SERVER).await {
-        Ok(table) => match lock::try_lock(&table) {
-            Ok(_) => Ok(false),
-            Err(Errno::AGAIN) => Ok(true),
-            Err(error) => Err(error),
-        },
+        Ok(table) => Ok(tree.try_lock(&table).await.is_err()),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
@@ -213,9 +215,9 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<usize, Errno> {
                 continue;
             };
             // A lock that is held is a server that lives, this one included.
-            let Ok(_held) = lock::try_lock(&table) else { continue };
+            let Ok(_held) = tree.try_lock(&table).await else { continue };
             // Another server has swept it meanwhile, and the name may be a living one's by now.
-            if writer::is_gone(&table) {
+            if writer::is_gone(&bucket.mount, &table).await {
                 continue;
             }
             removed += sweep_table(bucket, &table).await?;

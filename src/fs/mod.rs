@@ -16,6 +16,7 @@ pub mod key_lock;
 
 pub mod collect;
 pub mod commit;
+pub mod directory_object;
 mod flush;
 pub mod overflow;
 pub mod parents;

@@ -13,7 +13,6 @@ use uring::arena::{ALIGNMENT, Block, BlockMut};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Writing};
 use uring::identity::Identity;
-use uring::stat;
 use uring::task;
 
 use super::bucket::Bucket;
@@ -128,16 +127,24 @@ pub async fn stage(
         match stage_in(tree, bucket, (&directory, &own), way, identity).await {
             Ok(staged) => return Ok(staged),
             // ext4 says EPERM for a directory that has just been removed.
-            Err(errno @ (Errno::NOENT | Errno::PERM)) if is_gone(&directory) => last = errno,
+            Err(errno @ (Errno::NOENT | Errno::PERM | Errno::STALE))
+                if is_gone(&bucket.mount, &directory).await =>
+            {
+                last = errno
+            }
             Err(errno) => return Err(s3_error(Doing::Place, errno)),
         }
     }
     Err(s3_error(Doing::Place, if last == Errno::PERM { Errno::NOENT } else { last }))
 }
 
-/// Whether a directory has been removed while it was open.
-pub(super) fn is_gone(directory: &File) -> bool {
-    stat::stat(directory).is_ok_and(|stat| stat.links == 0)
+/// Whether a file or directory has been removed while it was open.
+pub(super) async fn is_gone(mount: &Mount, directory: &File) -> bool {
+    match mount.stat(directory).await {
+        Ok(stat) => stat.links == 0,
+        // So a server or a daemon says that it knows the file no more.
+        Err(errno) => matches!(errno, Errno::STALE | Errno::NOENT),
+    }
 }
 
 async fn stage_in(
@@ -357,7 +364,7 @@ impl<'a> Writer<'a> {
         let ahead = arrived.saturating_mul(RESERVE_RATIO).clamp(RESERVE_FIRST_BYTES, RESERVE_STEP_BYTES);
         let step = wanted.clamp(length, ahead.max(length));
         let failed = |errno| s3_error(Doing::Write, errno);
-        let space = stat::space(self.file).map_err(failed)?;
+        let space = self.mount.space(self.file).await.map_err(failed)?;
         if space.available_bytes < step.saturating_add(RESERVE_KEEP_BYTES) && space.available_bytes < wanted {
             return Err(failed(Errno::NOSPC));
         }
@@ -408,7 +415,7 @@ pub const OBJECT_BYTES_MAX: u64 = 10_000 * (5 << 30);
 /// Refuses an announced length that cannot end well, before a byte of it is asked for.
 ///
 /// Errors: EntityTooLarge, InsufficientStorage.
-pub fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Error> {
+pub async fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Error> {
     if announced_bytes > OBJECT_BYTES_MAX {
         return Err(S3Error::new(Code::EntityTooLarge));
     }
@@ -416,7 +423,8 @@ pub fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Er
     if announced_bytes < DIRECT_BYTES_MIN {
         return Ok(());
     }
-    let space = stat::space(&bucket.directory).map_err(|errno| s3_error(Doing::Write, errno))?;
+    let space = bucket.mount.space(&bucket.directory).await;
+    let space = space.map_err(|errno| s3_error(Doing::Write, errno))?;
     if announced_bytes > space.available_bytes {
         return Err(s3_error(Doing::Write, Errno::NOSPC));
     }

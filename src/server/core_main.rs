@@ -145,7 +145,7 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
     let making = Making { durability, file_mode, directory_mode };
     let tree = Tree::open(&config.root, given.shared.clone(), making)?;
     if cores::index() > 0 {
-        while given.shared.mount(tree.root_mount_id).is_none() {
+        while given.shared.mount(tree.root_mount).is_none() {
             time::sleep(PROBE_WAIT).await;
         }
         return Ok(tree);

@@ -44,7 +44,7 @@ impl Directory {
         identity: Identity,
     ) -> Result<Option<Directory>, Errno> {
         match file::open(parent, c_string(path), own_directory_opening(), identity).await {
-            Ok(file) => Directory::of(tree, file, key, identity).await.map(Some),
+            Ok(file) => Directory::of(tree, file, key, identity).map(Some),
             Err(errno) if has_vanished(errno) => Ok(None),
             Err(Errno::ACCES | Errno::PERM) => {
                 let name = key.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -56,20 +56,9 @@ impl Directory {
     }
 
     /// The directory of an open file.
-    pub(super) async fn of(
-        tree: &Tree,
-        file: File,
-        key: String,
-        identity: Identity,
-    ) -> Result<Directory, Errno> {
-        let attributes_of = |id| tree.shared.mount(id).map_or(Attributes::Remote, |mount| mount.attributes());
-        let attributes = attributes_of(tree.root_mount_id);
-        let mut directory = Directory { file, key, shared: tree.shared.clone(), attributes, identity };
-        let mount_id = directory.stat().await?.mount_id;
-        if mount_id != tree.root_mount_id {
-            directory.attributes = attributes_of(mount_id);
-        }
-        Ok(directory)
+    pub(super) fn of(tree: &Tree, file: File, key: String, identity: Identity) -> Result<Directory, Errno> {
+        let attributes = tree.attributes_of(&stat::stat_cached(&file)?);
+        Ok(Directory { file, key, shared: tree.shared.clone(), attributes, identity })
     }
 
     /// What the kernel says of it now.

@@ -103,7 +103,7 @@ pub async fn begin<'a>(
             .with_element("ProposedSize", announced_bytes.unwrap_or(0).to_string())
             .with_element("MaxSizeAllowed", PART_BYTES_MAX.to_string()));
     }
-    writer::check_announced(target.bucket, announced_bytes.unwrap_or(0))?;
+    writer::check_announced(target.bucket, announced_bytes.unwrap_or(0)).await?;
     let claims = &target.tree.shared.uploads;
     let slot = announced_bytes.and_then(|bytes| claims.claim(&upload.id, number, bytes));
     let in_place = match slot {
