@@ -13,6 +13,7 @@ use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
 use super::directory_object::{self, Removal};
+use super::entries;
 use super::failure::{Doing, s3_error};
 use super::flush;
 use super::inflight;
@@ -236,13 +237,14 @@ const EMPTY_DIRECTORIES_MAX: usize = 100_000;
 pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Result<(), S3Error> {
     let bucket = Bucket::open(tree, name, identity).await?;
     let failed = |errno| s3_error(Doing::Remove, errno);
+    let gone = |errno| s3_error(Doing::FindBucket, errno);
     check_empty(&bucket, identity).await?;
     // Depth first. What comes into the bucket from here on ends the removal unharmed, for only empty directories go.
     let mut path: Vec<(File, CString)> =
-        vec![(readable(&bucket.directory).await.map_err(failed)?, c_name(name))];
+        vec![(readable(&bucket.directory).await.map_err(gone)?, c_name(name))];
     let mut looked_into = 0;
     while let Some((directory, own_name)) = path.last() {
-        let entries = file::read_directory(directory).await.map_err(failed)?;
+        let entries = entries::read(directory).await.map_err(failed)?;
         file::rewind_directory(directory).map_err(failed)?;
         let own = |entry: &&Entry| path.len() == 1 && entry.name == OWN_DIRECTORY.to_bytes();
         let next = entries.iter().find(|entry| !own(entry));
@@ -282,8 +284,12 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
         }
         let child = CString::new(next.name.clone()).expect("a directory entry holds no NUL");
         let opening = super::tree::own_directory_opening();
-        let opened = file::open(directory, child.clone(), opening, identity).await.map_err(failed)?;
-        path.push((opened, child));
+        match file::open(directory, child.clone(), opening, identity).await {
+            Ok(opened) => path.push((opened, child)),
+            // Somebody else has removed it.
+            Err(errno) if entries::is_removed(errno) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
     }
     flush::flush_names(tree, &tree.root).await?;
     abort::abort_all(tree, &bucket).await;
@@ -307,12 +313,13 @@ async fn remove_store(tree: &Tree, bucket: &Bucket) {
 /// Errors: BucketNotEmpty naming one entry.
 async fn check_empty(bucket: &Bucket, identity: Identity) -> Result<(), S3Error> {
     let failed = |errno| s3_error(Doing::Remove, errno);
+    let gone = |errno| s3_error(Doing::FindBucket, errno);
     // Each directory with what it holds and was not looked into yet.
-    let mut path = vec![(readable(&bucket.directory).await.map_err(failed)?, Vec::<Entry>::new())];
+    let mut path = vec![(readable(&bucket.directory).await.map_err(gone)?, Vec::<Entry>::new())];
     let mut looked_into = 0;
     while let Some((directory, left)) = path.last_mut() {
         let Some(next) = left.pop() else {
-            let more = file::read_directory(directory).await.map_err(failed)?;
+            let more = entries::read(directory).await.map_err(failed)?;
             if more.is_empty() {
                 path.pop();
             } else {
@@ -376,7 +383,10 @@ pub async fn list(tree: &Tree) -> Result<Vec<Listed>, S3Error> {
             let Ok(directory) = file::open(&root, c_name(&name), OPEN_PATH, Identity::SERVER).await else {
                 continue;
             };
-            let stat = stat::stat_slow(&directory).await.map_err(failed)?;
+            let stat = match stat::stat_slow(&directory).await {
+                Err(errno) if entries::is_removed(errno) => continue,
+                stat => stat.map_err(failed)?,
+            };
             let created_ns = if stat.born_ns > 0 { stat.born_ns } else { stat.modified_ns };
             buckets.push(Listed { name, created_ns });
         }

@@ -14,6 +14,7 @@ use uring::identity::Identity;
 use uring::stat::{self, FileKind};
 
 use super::bucket::{self, Bucket, readable, remove_empty_store};
+use super::entries;
 use super::inflight;
 use super::metadata::sidecar::{self, Reference};
 use super::multipart::sweep::names;
@@ -157,7 +158,7 @@ async fn strike_out_referenced(tree: &Tree, candidates: &mut Candidates) -> Resu
     let mut way = vec![(readable(&tree.root).await?, Vec::<Entry>::new())];
     while let Some((directory, left)) = way.last_mut() {
         let Some(next) = left.pop() else {
-            *left = file::read_directory(directory).await?;
+            *left = entries::read(directory).await?;
             if left.is_empty() {
                 way.pop();
             }

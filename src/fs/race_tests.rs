@@ -50,7 +50,7 @@ impl Server {
         Server { root: root.to_owned(), tree, bucket }
     }
 
-    async fn put(&self, key: &str) -> Result<Committed, S3Error> {
+    pub(super) async fn put(&self, key: &str) -> Result<Committed, S3Error> {
         self.put_with(key, &metadata()).await
     }
 
@@ -71,7 +71,7 @@ impl Server {
         remove::delete(&target, &WriteCondition::Unconditional).await
     }
 
-    async fn has(&self, key: &str) -> bool {
+    pub(super) async fn has(&self, key: &str) -> bool {
         let path = path::of(&ObjectKey::parse(key.as_bytes()).unwrap()).unwrap();
         reader::open(&self.tree, &name(), &path, ME).await.is_ok()
     }
@@ -304,7 +304,8 @@ fn a_filesystem_without_locks_takes_all_writes() {
             inflight::announce(&server.tree, &server.bucket).await.unwrap();
         }
         // Nobody can tell which of them lives, so neither is swept.
-        inflight::sweep(&one.tree, &one.bucket).await.unwrap();
+        let swept = inflight::sweep(&one.tree, &one.bucket).await.unwrap();
+        assert_eq!((swept.removed, swept.doubtful), (0, vec![]));
         let instance = other.tree.shared.instance.as_str();
         assert!(inflight::is_alive(&one.tree, &one.bucket, instance).await.unwrap());
     });
@@ -450,6 +451,28 @@ fn attribute(directory: &Path) -> Vec<u8> {
 async fn set_attribute(directory: &Path, value: &[u8]) {
     let opened = file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
     file::set_attribute(&opened, parents::MARK, value.into(), 0, ME).await.unwrap();
+}
+
+#[test]
+fn directories_that_vanish_before_a_bucket_is_deleted_are_no_error() {
+    on_both_engines(|server| async move {
+        for kind in [OperationKind::ReadDirectory, OperationKind::Open] {
+            // The first open is the bucket's own.
+            for nth in 2..16 {
+                std::fs::create_dir_all(server.at("one/two")).unwrap();
+                let fault = Fault::Fail(Errno::NOENT);
+                fault::install(vec![Rule { kind: Some(kind), nth: Nth::Only(nth), fault }]);
+                match bucket::delete(&server.tree, &name(), ME).await {
+                    Ok(()) => {}
+                    Err(error) => assert!(
+                        matches!(error.code(), Code::BucketNotEmpty | Code::NoSuchBucket),
+                        "{kind:?} {nth}: {error:?}"
+                    ),
+                }
+                fault::install(Vec::new());
+            }
+        }
+    });
 }
 
 #[test]
