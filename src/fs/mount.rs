@@ -330,6 +330,63 @@ async fn open_unnamed(directory: &File) -> Result<File, Errno> {
 mod tests {
     use super::*;
 
+    use std::process::Command;
+
+    use crate::fs::bucket::Bucket;
+    use crate::fs::race_tests::on_both_engines;
+    use crate::s3::names::BucketName;
+
+    #[test]
+    fn a_number_that_may_come_again_tells_no_mount_by_itself() {
+        let root = file::open_at_start(std::path::Path::new("/"), libc::O_PATH | libc::O_DIRECTORY).unwrap();
+        let first = stat::stat(&root).unwrap();
+        let other = Stat { device: (first.device.0, first.device.1 + 1), ..first };
+        let key = |stat: Stat, mount_id_is_unique| MountKey::of(&Stat { mount_id_is_unique, ..stat });
+        assert_eq!(key(first, true), key(other, true), "subvolumes of one mount have devices of their own");
+        assert_ne!(key(first, false), key(other, false));
+        assert_ne!(key(first, true), key(first, false));
+    }
+
+    /// Unmounts when a test ends, however it ends.
+    struct Mounted(std::path::PathBuf);
+
+    impl Mounted {
+        fn new(kind: &str, point: std::path::PathBuf) -> Option<Mounted> {
+            let mounted = Command::new("mount").args(["-t", kind, "none"]).arg(&point).output();
+            mounted.is_ok_and(|output| output.status.success()).then_some(Mounted(point))
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+        }
+    }
+
+    #[test]
+    fn a_mount_that_takes_the_place_of_another_is_probed_anew() {
+        on_both_engines(|server| async move {
+            let point = server.root.join("swapped");
+            std::fs::create_dir(&point).unwrap();
+            let name = BucketName::parse("swapped").unwrap();
+            for (kind, want) in [
+                ("tmpfs", Filesystem::Tmpfs),
+                ("ramfs", Filesystem::Other(RAMFS_MAGIC)),
+                ("tmpfs", Filesystem::Tmpfs),
+            ] {
+                let Some(_mounted) = Mounted::new(kind, point.clone()) else {
+                    eprintln!("SKIPPED fs::mount::swapped: mounting is refused here");
+                    return;
+                };
+                let bucket = Bucket::open(&server.tree, &name, Identity::SERVER).await.unwrap();
+                assert_eq!(bucket.mount.filesystem, want);
+            }
+        });
+    }
+
+    /// Source: `linux/magic.h`.
+    const RAMFS_MAGIC: i64 = 0x8584_58F6;
+
     #[test]
     fn who_stamps_finely() {
         for (filesystem, release, want) in [
