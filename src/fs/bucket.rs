@@ -12,11 +12,13 @@ use uring::file::{self, Entry, File, Opening};
 use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
+use super::directory_object::{self, Removal};
+use super::entries;
 use super::failure::{Doing, s3_error};
 use super::flush;
 use super::inflight;
 use super::key_lock::Hold;
-use super::mount::Mount;
+use super::mount::{Attributes, Mount, MountKey};
 use super::multipart::abort;
 use super::reader;
 use super::tree::{BENEATH, Casing, Durability, OWN_DIRECTORY, Tree, open_or_make};
@@ -72,16 +74,14 @@ impl Bucket {
     pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
         let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
-        let stat = stat::stat(&directory).map_err(failed)?;
-        // From here on a filesystem that hangs holds up its own buckets alone.
+        // What the kernel knows of it tells the mount, and a filesystem that hangs is not asked by the core.
+        let mut stat = stat::stat_cached(&directory).map_err(failed)?;
+        // From here on such a filesystem holds up its own buckets alone.
         directory.belongs_to_mount(stat.mount_id);
-        let mount = match tree.shared.mount(stat.mount_id) {
-            Some(mount) => mount,
-            None => tree
-                .probe(&readable(&directory).await.map_err(failed)?, stat.mount_id)
-                .await
-                .map_err(failed)?,
-        };
+        let mount = mount_of(tree, &directory, &stat).await.map_err(failed)?;
+        if mount.attributes() == Attributes::Remote {
+            stat = stat::stat_slow(&directory).await.map_err(failed)?;
+        }
         let bucket = Bucket { directory, mount, stat };
         match bucket.casing(tree, name).await.map_err(failed)? {
             Casing::Kept => Ok(bucket),
@@ -143,6 +143,19 @@ impl Bucket {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What is known of the mount that a bucket's directory lies on; it is probed when it is new.
+async fn mount_of(tree: &Tree, directory: &File, stat: &Stat) -> Result<Arc<Mount>, Errno> {
+    let key = MountKey::of(stat);
+    if let Some(mount) = tree.shared.mount(key) {
+        // Another filesystem on the same device may have come under a number that is not unique.
+        if stat.mount_id_is_unique || mount.filesystem.has_magic(stat::space_slow(directory).await?.magic) {
+            return Ok(mount);
+        }
+        tree.shared.forget_mount(key);
+    }
+    tree.probe(&readable(directory).await?, key).await
 }
 
 /// Makes the entries of one of the server's own directories durable, and those of the directories above, which may be new.
@@ -224,13 +237,14 @@ const EMPTY_DIRECTORIES_MAX: usize = 100_000;
 pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Result<(), S3Error> {
     let bucket = Bucket::open(tree, name, identity).await?;
     let failed = |errno| s3_error(Doing::Remove, errno);
+    let gone = |errno| s3_error(Doing::FindBucket, errno);
     check_empty(&bucket, identity).await?;
     // Depth first. What comes into the bucket from here on ends the removal unharmed, for only empty directories go.
     let mut path: Vec<(File, CString)> =
-        vec![(readable(&bucket.directory).await.map_err(failed)?, c_name(name))];
+        vec![(readable(&bucket.directory).await.map_err(gone)?, c_name(name))];
     let mut looked_into = 0;
     while let Some((directory, own_name)) = path.last() {
-        let entries = file::read_directory(directory).await.map_err(failed)?;
+        let entries = entries::read(directory).await.map_err(failed)?;
         file::rewind_directory(directory).map_err(failed)?;
         let own = |entry: &&Entry| path.len() == 1 && entry.name == OWN_DIRECTORY.to_bytes();
         let next = entries.iter().find(|entry| !own(entry));
@@ -239,11 +253,16 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
             let own_key = path[1..].iter().map(|(_, name)| name.to_bytes()).collect::<Vec<_>>().join(&b'/');
             // Alone with its key, so that a PUT of the directory as an object comes before the look or after the end.
             let _locked = tree.shared.locks.lock(&bucket.stat, &own_key, Hold::Exclusive).await;
-            if path.len() > 1 && reader::is_directory_object(directory).await {
-                return Err(not_empty(&own_name.to_string_lossy()));
-            }
-            match file::unlink(parent, own_name.clone(), libc::AT_REMOVEDIR, identity).await {
-                Ok(()) | Err(Errno::NOENT) => {}
+            let removed = if path.len() > 1 {
+                let place = (parent, own_name.clone());
+                directory_object::remove_unless_object(tree, &bucket, place, directory, identity).await
+            } else {
+                let removed = file::unlink(parent, own_name.clone(), libc::AT_REMOVEDIR, identity).await;
+                removed.map(|()| Removal::Gone)
+            };
+            match removed {
+                Ok(Removal::Gone) | Err(Errno::NOENT) => {}
+                Ok(Removal::IsObject) => return Err(not_empty(&own_name.to_string_lossy())),
                 Err(Errno::NOTEMPTY) if path.len() == 1 => return Err(not_empty(".ringway")),
                 // Somebody has put something in meanwhile: look again.
                 Err(Errno::NOTEMPTY) if looked_into < EMPTY_DIRECTORIES_MAX => {
@@ -265,8 +284,12 @@ pub async fn delete(tree: &Tree, name: &BucketName, identity: Identity) -> Resul
         }
         let child = CString::new(next.name.clone()).expect("a directory entry holds no NUL");
         let opening = super::tree::own_directory_opening();
-        let opened = file::open(directory, child.clone(), opening, identity).await.map_err(failed)?;
-        path.push((opened, child));
+        match file::open(directory, child.clone(), opening, identity).await {
+            Ok(opened) => path.push((opened, child)),
+            // Somebody else has removed it.
+            Err(errno) if entries::is_removed(errno) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
     }
     flush::flush_names(tree, &tree.root).await?;
     abort::abort_all(tree, &bucket).await;
@@ -290,12 +313,13 @@ async fn remove_store(tree: &Tree, bucket: &Bucket) {
 /// Errors: BucketNotEmpty naming one entry.
 async fn check_empty(bucket: &Bucket, identity: Identity) -> Result<(), S3Error> {
     let failed = |errno| s3_error(Doing::Remove, errno);
+    let gone = |errno| s3_error(Doing::FindBucket, errno);
     // Each directory with what it holds and was not looked into yet.
-    let mut path = vec![(readable(&bucket.directory).await.map_err(failed)?, Vec::<Entry>::new())];
+    let mut path = vec![(readable(&bucket.directory).await.map_err(gone)?, Vec::<Entry>::new())];
     let mut looked_into = 0;
     while let Some((directory, left)) = path.last_mut() {
         let Some(next) = left.pop() else {
-            let more = file::read_directory(directory).await.map_err(failed)?;
+            let more = entries::read(directory).await.map_err(failed)?;
             if more.is_empty() {
                 path.pop();
             } else {
@@ -359,7 +383,10 @@ pub async fn list(tree: &Tree) -> Result<Vec<Listed>, S3Error> {
             let Ok(directory) = file::open(&root, c_name(&name), OPEN_PATH, Identity::SERVER).await else {
                 continue;
             };
-            let stat = stat::stat(&directory).map_err(failed)?;
+            let stat = match stat::stat_slow(&directory).await {
+                Err(errno) if entries::is_removed(errno) => continue,
+                stat => stat.map_err(failed)?,
+            };
             let created_ns = if stat.born_ns > 0 { stat.born_ns } else { stat.modified_ns };
             buckets.push(Listed { name, created_ns });
         }

@@ -14,6 +14,7 @@ use uring::identity::Identity;
 use uring::stat::{self, FileKind};
 
 use super::bucket::{self, Bucket, readable, remove_empty_store};
+use super::entries;
 use super::inflight;
 use super::metadata::sidecar::{self, Reference};
 use super::multipart::sweep::names;
@@ -114,7 +115,7 @@ async fn add_candidates(
             // Another server that lives knows what it has in flight, and nobody else does.
             *is_alive
         } else {
-            let is_alive = is_alive(store, &instance).await?;
+            let is_alive = is_alive(tree, store, &instance).await?;
             *living.entry(instance).or_insert(is_alive)
         };
         if !is_in_flight && !is_at_its_key(tree, bucket, &directory, &reference).await? {
@@ -124,9 +125,9 @@ async fn add_candidates(
     Ok(())
 }
 
-async fn is_alive(store: &StoreOfBucket, instance: &str) -> Result<bool, Errno> {
+async fn is_alive(tree: &Tree, store: &StoreOfBucket, instance: &str) -> Result<bool, Errno> {
     match open_directory(&store.parent, &format!("{}/inflight", store.bucket_id)).await? {
-        Some(inflight) => inflight::is_alive_in(&inflight, instance).await,
+        Some(inflight) => inflight::is_alive_in(tree, &inflight, instance).await,
         None => Ok(false),
     }
 }
@@ -157,7 +158,7 @@ async fn strike_out_referenced(tree: &Tree, candidates: &mut Candidates) -> Resu
     let mut way = vec![(readable(&tree.root).await?, Vec::<Entry>::new())];
     while let Some((directory, left)) = way.last_mut() {
         let Some(next) = left.pop() else {
-            *left = file::read_directory(directory).await?;
+            *left = entries::read(directory).await?;
             if left.is_empty() {
                 way.pop();
             }

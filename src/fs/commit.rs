@@ -12,7 +12,7 @@ use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
 use uring::stat::{self, FileKind};
 
-use super::bucket::{Bucket, readable};
+use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};
 use super::flush;
 use super::inflight;
@@ -63,10 +63,6 @@ enum Existing {
 }
 
 impl Target<'_> {
-    fn full(&self) -> bool {
-        self.tree.making.durability == Durability::Full
-    }
-
     /// Refuses to write where nothing more can be promised.
     ///
     /// Errors: ServiceUnavailable on a mount whose directories could not be flushed.
@@ -87,7 +83,7 @@ impl Target<'_> {
     }
 
     /// What has the key's name now.
-    async fn current(&self) -> Result<Current, S3Error> {
+    pub(super) async fn current(&self) -> Result<Current, S3Error> {
         let path = CString::from(self.path.path());
         let identity = self.identity;
         let directory = &self.bucket.directory;
@@ -127,14 +123,41 @@ impl Target<'_> {
     }
 }
 
-enum Current {
+/// What a key's name leads to.
+pub(super) enum Current {
+    /// Nothing, or a directory that can become the object.
     Missing,
+    /// An object.
     Object(ETag),
+    /// Something that is no object and is not replaced.
     Other,
 }
 
-fn conflict() -> S3Error {
+pub(super) fn conflict() -> S3Error {
     S3Error::new(Code::ObjectTypeConflict)
+}
+
+/// Why an object is not committed.
+pub(super) struct Uncommitted {
+    /// What the client is told.
+    pub(super) error: S3Error,
+    /// Whether the object has its name all the same.
+    pub(super) name: Name,
+}
+
+/// Whether an object that is not committed has its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// It has, and nobody knows whether that will last.
+    Given,
+    /// It has none.
+    NotGiven,
+}
+
+impl From<S3Error> for Uncommitted {
+    fn from(error: S3Error) -> Uncommitted {
+        Uncommitted { error, name: Name::NotGiven }
+    }
 }
 
 /// Publishes a staged file as the object of its key.
@@ -147,6 +170,16 @@ pub async fn commit(
     metadata: &Metadata,
     condition: &WriteCondition,
 ) -> Result<Committed, S3Error> {
+    try_commit(target, staged, metadata, condition).await.map_err(|failed| failed.error)
+}
+
+/// As [`commit`]; the error says too whether the object has its name.
+pub(super) async fn try_commit(
+    target: &Target<'_>,
+    staged: Staged,
+    metadata: &Metadata,
+    condition: &WriteCondition,
+) -> Result<Committed, Uncommitted> {
     target.check_writable()?;
     let stat = stamp(target, staged.file()).await?;
     let encoded = metadata.encode(KeyKind::File, stat.size_bytes, stat.modified_ns);
@@ -159,10 +192,13 @@ pub async fn commit(
     }
     sidecar.iter_mut().for_each(Pending::keep);
     match name(target, staged, condition).await {
-        Ok(place) => settle(target, place).await?,
+        Ok(place) => {
+            let settled = flush::settle(target.tree, place).await;
+            settled.map_err(|error| Uncommitted { error, name: Name::Given })?;
+        }
         Err(error) => {
             drop_sidecar(sidecar).await;
-            return Err(error);
+            return Err(error.into());
         }
     }
     let etag = if target.bucket.mount.keeps_attributes { metadata.etag } else { synthetic(&stat) };
@@ -206,7 +242,7 @@ fn synthetic(stat: &stat::Stat) -> ETag {
 /// Writes both attributes; a document that the filesystem refuses for its size goes to a sidecar, which is returned.
 ///
 /// Errors: those of the filesystem; InsufficientStorage when there is no room for the sidecar either.
-async fn write_attributes(
+pub(super) async fn write_attributes(
     target: &Target<'_>,
     file: &File,
     encoded: Encoded,
@@ -261,7 +297,8 @@ async fn name(target: &Target<'_>, mut staged: Staged, condition: &WriteConditio
         let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
         match name_in(target, &mut staged, condition, &place.directory).await {
             Ok(Named::Here) => return Ok(place),
-            Ok(Named::Vanished) => {}
+            // What is still there of it may be what another write uses by now.
+            Ok(Named::Vanished) => drop(flush::settle(target.tree, place).await),
             Err(error) => {
                 // Its temporary name may be what a new directory holds.
                 staged.forget_name().await;
@@ -308,7 +345,11 @@ async fn name_in(
     };
     match publish(target, staged, directory, target.path.leaf(), existing).await {
         Ok(()) => Ok(Named::Here),
-        Err(Errno::NOENT | Errno::PERM) if writer::is_gone(directory) => Ok(Named::Vanished),
+        Err(Errno::NOENT | Errno::PERM | Errno::STALE)
+            if writer::is_gone(&target.bucket.mount, directory).await =>
+        {
+            Ok(Named::Vanished)
+        }
         Err(Errno::EXIST) => Err(taken(target).await),
         Err(errno) => Err(s3_error(Doing::Publish, errno)),
     }
@@ -316,10 +357,10 @@ async fn name_in(
 
 /// Removes the directories that were made for a write which has failed. What stays because another write uses it is made
 /// durable, for that one found it there and flushes nothing above.
-async fn abandon(target: &Target<'_>, place: Place) {
+pub(super) async fn abandon(target: &Target<'_>, place: Place) {
     if !place.changed.is_empty() {
         parents::prune_made(target.tree, target.bucket, &place.made, target.identity).await;
-        let _ = settle(target, place).await;
+        let _ = flush::settle(target.tree, place).await;
     }
 }
 
@@ -449,89 +490,4 @@ pub(super) async fn replace_own_file(
         let _ = file::unlink(directory, temporary, 0, me).await;
     }
     replaced
-}
-
-/// Makes the name of an object durable that a commit which did not come to its end has published.
-pub(super) async fn settle_again(target: &Target<'_>) -> Result<(), S3Error> {
-    // While something is unsettled the whole chain of directories is walked, and so flushed.
-    let _unsettled = target.tree.shared.begin_unsettled();
-    let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
-    settle(target, place).await
-}
-
-/// Makes a new name durable: its directory, then the directories above that got entries.
-async fn settle(target: &Target<'_>, place: Place) -> Result<(), S3Error> {
-    if !target.full() {
-        return Ok(());
-    }
-    for directory in std::iter::once(&place.directory).chain(place.changed.iter().rev()) {
-        flush_opened(target.tree, directory).await?;
-    }
-    Ok(())
-}
-
-/// Flushes directories that nobody is promised anything about yet; an error that matters stops later writes.
-pub(super) async fn settle_all(tree: &Tree, directories: &[File]) {
-    if tree.making.durability == Durability::Full {
-        for directory in directories.iter().rev() {
-            let _ = flush_opened(tree, directory).await;
-        }
-    }
-}
-
-/// Flushes a directory that was opened with O_PATH, under the server's own identity: whoever may write a directory may
-/// still be unable to open it for reading.
-pub(super) async fn flush_opened(tree: &Tree, directory: &File) -> Result<(), S3Error> {
-    let opened = match readable(directory).await {
-        Ok(opened) => opened,
-        // It was removed meanwhile, and with it what was put there; that is somebody's delete, not a lost write.
-        Err(Errno::NOENT) if writer::is_gone(directory) => return Ok(()),
-        Err(errno) => return Err(s3_error(Doing::Flush, errno)),
-    };
-    flush::flush_names(tree, &opened).await
-}
-
-/// Makes a directory the object of its key (`dir/`).
-///
-/// Errors: as [`commit`].
-pub async fn commit_directory(
-    target: &Target<'_>,
-    metadata: &Metadata,
-    condition: &WriteCondition,
-) -> Result<Committed, S3Error> {
-    target.check_writable()?;
-    let key = target.path.path().to_bytes();
-    let locked = target.tree.shared.locks.lock(&target.bucket.stat, key, Hold::Exclusive).await;
-    match target.current().await? {
-        Current::Missing => condition.check(None)?,
-        Current::Object(etag) => condition.check(Some(&etag))?,
-        Current::Other => return Err(conflict()),
-    }
-    let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
-    match mark(target, metadata, &place.directory).await {
-        Ok(modified_ns) => {
-            settle(target, place).await?;
-            Ok(Committed { etag: metadata.etag, size_bytes: 0, modified_ns })
-        }
-        Err(error) => {
-            drop(locked);
-            abandon(target, place).await;
-            Err(error)
-        }
-    }
-}
-
-/// Writes the attributes that make a directory an object; returns its time of last change.
-async fn mark(target: &Target<'_>, metadata: &Metadata, directory: &File) -> Result<i64, S3Error> {
-    let failed = |errno| s3_error(Doing::Place, errno);
-    let opened = readable(directory).await.map_err(failed)?;
-    if !target.bucket.mount.keeps_attributes {
-        let message =
-            "this filesystem keeps no extended attributes, so a directory cannot be an object on it";
-        return Err(S3Error::new(Code::NotImplemented).with_message(message));
-    }
-    let encoded = metadata.encode(KeyKind::Directory, 0, 0);
-    // With its attributes the directory is the object: nothing takes a sidecar back.
-    let _sidecar = write_attributes(target, &opened, encoded).await?;
-    Ok(stat::stat_slow(&opened).await.map_err(failed)?.modified_ns)
 }

@@ -2,19 +2,21 @@
 //!
 //! One file an instance and bucket, locked while the server lives. A name is noted before it is made and never struck
 //! out: names are random, so a stale note removes nothing. At start the tables whose lock can be taken are swept.
-//! What a power cut made of the table itself is found by the walk over names. Source: flock(2).
+//! Notes are not flushed: a table that was not written in this boot of this machine may lack some, and stays until
+//! `leftovers` has walked its bucket. Source: flock(2), random(4) for the identity of a boot.
 
 use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex};
 
 use uring::errno::Errno;
-use uring::file::{self, File, Opening};
+use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
-use uring::lock::{self, Held};
+use uring::lock::Held;
 use uring::time;
 
-use super::bucket::{Bucket, Store};
-use super::tree::{BENEATH, Tree};
+use super::bucket::{Bucket, Store, settle_store};
+use super::entries;
+use super::tree::{BENEATH, Durability, Tree};
 use super::writer;
 
 /// One run of one server, as it stands in temporary names.
@@ -54,19 +56,34 @@ pub fn random_name(of: &str) -> CString {
     CString::new(format!("{TEMPORARY_PREFIX}{of}-{}", random_hex())).expect("hex digits hold no NUL")
 }
 
+/// The boot of this machine that a table was written in, 36 digits and dashes; empty where the kernel does not say.
+fn boot() -> Vec<u8> {
+    // Memory of the kernel, so a plain call does not wait.
+    let mut boot = std::fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.truncate(boot.trim_ascii_end().len());
+    boot
+}
+
 /// Bytes of one note: a path of at most 1,024 bytes, a name, and their lengths.
 const NOTE_BYTES: usize = 2048;
 
 /// The table of one bucket in this server.
 pub struct Table {
-    _held: Held,
+    // None where the filesystem has no locks: then every server that has a table is taken for a living one.
+    _held: Option<Held>,
     slots: Mutex<Slots>,
 }
 
-#[derive(Default)]
 struct Slots {
     free: Vec<u64>,
     next: u64,
+}
+
+impl Default for Slots {
+    fn default() -> Slots {
+        // The first place is the boot's.
+        Slots { free: Vec::new(), next: 1 }
+    }
 }
 
 /// A note that stands; its place is used again when this is dropped.
@@ -136,20 +153,35 @@ async fn table_of(tree: &Tree, bucket: &Bucket) -> Result<(Arc<Table>, File), Er
         if let Some(table) = tree.shared.table(&id) {
             break (table, table_file);
         }
-        match lock::try_lock(&table_file) {
-            // A sweep that came between open and lock took it for one that was left behind, and has unlinked it.
-            Ok(_) if writer::is_gone(&table_file) => {}
-            Ok(held) => {
-                let table = Table { _held: held, slots: Mutex::default() };
-                break (tree.shared.add_table(&id, table), table_file);
-            }
+        let held = match tree.try_lock(&table_file).await {
             // Another core of this server holds it and is about to add the table, or a sweep looks into it.
-            Err(Errno::AGAIN) => time::sleep(std::time::Duration::from_millis(1)).await,
-            Err(error) => return Err(error),
+            Err(Errno::AGAIN) => {
+                time::sleep(std::time::Duration::from_millis(1)).await;
+                continue;
+            }
+            // There are no locks here; the probe of the mount has said so.
+            held => held.ok(),
+        };
+        // A sweep that came between open and lock took it for one that was left behind, and has unlinked it.
+        if !writer::is_gone(&bucket.mount, &table_file).await {
+            begin(tree, &directory, &table_file).await?;
+            let table = Table { _held: held, slots: Mutex::default() };
+            break (tree.shared.add_table(&id, table), table_file);
         }
     };
     tree.table_files.borrow_mut().insert(id, table_file.clone());
     Ok((table, table_file))
+}
+
+/// Writes the head of a new table and makes the table itself durable: after a power cut it tells that names may have been
+/// left, even those whose notes are lost.
+async fn begin(tree: &Tree, directory: &File, table_file: &File) -> Result<(), Errno> {
+    file::write_bytes(table_file, boot().into(), 0, Identity::SERVER).await?;
+    if tree.making.durability < Durability::Full {
+        return Ok(());
+    }
+    file::sync(table_file, Sync::Content).await?;
+    settle_store(tree, directory).await
 }
 
 /// Makes this server known as alive in a bucket, before anything there carries its name.
@@ -163,21 +195,19 @@ pub(super) async fn is_alive(tree: &Tree, bucket: &Bucket, instance: &str) -> Re
         return Ok(true);
     }
     match bucket.existing_store(tree, Store::Inflight).await? {
-        Some(directory) => is_alive_in(&directory, instance).await,
+        Some(directory) => is_alive_in(tree, &directory, instance).await,
         None => Ok(false),
     }
 }
 
 /// Whether the server of an instance lives that has its table in `directory`, if it is another than this one.
-pub(super) async fn is_alive_in(directory: &File, instance: &str) -> Result<bool, Errno> {
+///
+/// Shape: true where that cannot be told.
+pub(super) async fn is_alive_in(tree: &Tree, directory: &File, instance: &str) -> Result<bool, Errno> {
     let Ok(name) = CString::new(instance) else { return Ok(false) };
     let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     match file::open(directory, name, opening, Identity::SERVER).await {
-        Ok(table) => match lock::try_lock(&table) {
-            Ok(_) => Ok(false),
-            Err(Errno::AGAIN) => Ok(true),
-            Err(error) => Err(error),
-        },
+        Ok(table) => Ok(tree.try_lock(&table).await.is_err()),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
@@ -186,7 +216,9 @@ pub(super) async fn is_alive_in(directory: &File, instance: &str) -> Result<bool
 /// Removes the tables of a bucket that has been removed; that of another server that lives stays, and this server's while a
 /// note stands.
 pub(super) async fn forget(tree: &Tree, bucket: &Bucket) -> Result<(), Errno> {
-    sweep(tree, bucket).await?;
+    let swept = sweep(tree, bucket).await?;
+    // With the bucket all names in it have gone.
+    forget_tables(tree, bucket, swept.doubtful).await?;
     let id = bucket.id();
     let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(()) };
     if tree.shared.forget_table(&id) {
@@ -197,14 +229,24 @@ pub(super) async fn forget(tree: &Tree, bucket: &Bucket) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Removes the temporary names that servers which are gone have left in a bucket; returns how many.
-pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<usize, Errno> {
-    let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(0) };
-    let mut removed = 0;
+/// What a sweep has done, and what it could not know.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Names that were removed.
+    pub removed: usize,
+    /// Tables that may lack notes; they stay until somebody has walked the bucket.
+    pub doubtful: Vec<CString>,
+}
+
+/// Removes the temporary names that servers which are gone have noted in a bucket.
+pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<Swept, Errno> {
+    let mut swept = Swept::default();
+    let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(swept) };
+    let boot = boot();
     loop {
-        let entries = file::read_directory(&directory).await?;
+        let entries = entries::read(&directory).await?;
         if entries.is_empty() {
-            return Ok(removed);
+            return Ok(swept);
         }
         for entry in entries {
             let name = CString::new(entry.name).expect("a directory entry holds no NUL");
@@ -213,20 +255,48 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<usize, Errno> {
                 continue;
             };
             // A lock that is held is a server that lives, this one included.
-            let Ok(_held) = lock::try_lock(&table) else { continue };
+            let Ok(_held) = tree.try_lock(&table).await else { continue };
             // Another server has swept it meanwhile, and the name may be a living one's by now.
-            if writer::is_gone(&table) {
+            if writer::is_gone(&bucket.mount, &table).await {
                 continue;
             }
-            removed += sweep_table(bucket, &table).await?;
+            swept.removed += sweep_table(bucket, &table).await?;
+            if boot.is_empty() || file::read_bytes(&table, boot.len(), 0).await? != boot {
+                swept.doubtful.push(name);
+                continue;
+            }
             file::unlink(&directory, name, 0, Identity::SERVER).await?;
         }
     }
 }
 
+/// Removes tables that lacked notes, once their bucket has been walked.
+pub(super) async fn forget_tables(tree: &Tree, bucket: &Bucket, names: Vec<CString>) -> Result<(), Errno> {
+    let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(()) };
+    for name in names {
+        match file::unlink(&directory, name, 0, Identity::SERVER).await {
+            // Another server has walked it too.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// The instance that a temporary name of a bucket's tree belongs to.
+///
+/// Shape: none unless it is a name as [`random_name`] makes them for instances.
+pub(super) fn instance_of(name: &[u8]) -> Option<&str> {
+    let rest = name.strip_prefix(TEMPORARY_PREFIX.as_bytes())?;
+    let (instance, random) = std::str::from_utf8(rest).ok()?.split_once('-')?;
+    let is_hex =
+        |text: &str| text.len() == 16 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    (is_hex(instance) && is_hex(random)).then_some(instance)
+}
+
 async fn sweep_table(bucket: &Bucket, table: &File) -> Result<usize, Errno> {
     let mut removed = 0;
-    for slot in 0.. {
+    for slot in 1.. {
         let record = file::read_bytes(table, NOTE_BYTES, slot * NOTE_BYTES as u64).await?;
         if record.is_empty() {
             break;
@@ -265,5 +335,17 @@ mod tests {
         assert_eq!(decode(&[0xFF; NOTE_BYTES]), None);
         assert_eq!(decode(&[0; NOTE_BYTES]), None);
         assert_eq!(decode(&[1, 0]), None);
+    }
+
+    #[test]
+    fn a_temporary_name_says_whose_it_is() {
+        let instance = Instance::new();
+        let name = random_name(instance.as_str());
+        assert_eq!(instance_of(name.to_bytes()), Some(instance.as_str()));
+        for other in
+            [".ringway-tmp-0123456789abcdef", ".ringway-tmp-probe-0123456789abcdef", "object", ".ringway"]
+        {
+            assert_eq!(instance_of(other.as_bytes()), None, "{other}");
+        }
     }
 }

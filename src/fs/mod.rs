@@ -10,13 +10,16 @@ pub mod bucket;
 pub mod mount;
 pub mod tree;
 
+mod entries;
 pub mod failure;
 pub mod inflight;
 pub mod key_lock;
 
 pub mod collect;
 pub mod commit;
+pub mod directory_object;
 mod flush;
+pub mod leftovers;
 pub mod overflow;
 pub mod parents;
 pub mod reader;
@@ -32,3 +35,5 @@ pub mod multipart;
 mod overflow_tests;
 #[cfg(test)]
 mod race_tests;
+#[cfg(test)]
+mod sweep_tests;

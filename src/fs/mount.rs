@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
-use uring::stat;
+use uring::lock::{self, Held, Hold};
+use uring::stat::{self, Space, Stat};
 
 use super::commit;
 use super::inflight;
@@ -43,6 +44,11 @@ impl Filesystem {
             libc::OVERLAYFS_SUPER_MAGIC => Filesystem::Overlay,
             other => Filesystem::Other(other),
         }
+    }
+
+    /// Whether it is the one with this magic number.
+    pub(super) fn has_magic(self, magic: i64) -> bool {
+        self == Filesystem::of(magic)
     }
 
     /// Whether two writes are never stamped with the same time when somebody looked between them: FS_MGTIME, which these
@@ -94,6 +100,21 @@ impl fmt::Display for Filesystem {
     }
 }
 
+/// What tells mounts apart for as long as the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MountKey {
+    id: u64,
+    // Where the kernel gives the number of a mount that has gone to the next one, which may be another device's.
+    device: Option<(u32, u32)>,
+}
+
+impl MountKey {
+    /// The mount of a file.
+    pub fn of(stat: &Stat) -> MountKey {
+        MountKey { id: stat.mount_id, device: (!stat.mount_id_is_unique).then_some(stat.device) }
+    }
+}
+
 /// Where the attributes of an open file come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attributes {
@@ -106,8 +127,8 @@ pub enum Attributes {
 /// What a mount can do and how it is doing.
 #[derive(Debug)]
 pub struct Mount {
-    /// Its identity (`stx_mnt_id`).
-    pub id: u64,
+    /// What tells it from others.
+    pub key: MountKey,
     /// Which filesystem it is.
     pub filesystem: Filesystem,
     /// Whether extended attributes of the `user.` namespace are kept.
@@ -116,6 +137,8 @@ pub struct Mount {
     pub syncs_directories: bool,
     /// Whether `renameat2(RENAME_NOREPLACE)` works.
     pub renames_exclusively: bool,
+    /// Whether `flock` works: without, nobody can tell which servers live.
+    pub has_locks: bool,
     stamps_finely: AtomicBool,
     has_unnamed_files: AtomicBool,
     takes_direct: AtomicBool,
@@ -130,13 +153,14 @@ impl Mount {
     /// Errors: the first failure that would make serving the mount meaningless.
     pub async fn probe(directory: &File) -> Result<Mount, Errno> {
         let stat = stat::stat_slow(directory).await?;
-        let filesystem = Filesystem::of(stat::space(directory)?.magic);
+        let filesystem = Filesystem::of(stat::space_slow(directory).await?.magic);
         let mut mount = Mount {
-            id: stat.mount_id,
+            key: MountKey::of(&stat),
             filesystem,
             keeps_attributes: false,
             syncs_directories: file::sync(directory, Sync::Everything).await.is_ok(),
             renames_exclusively: false,
+            has_locks: false,
             stamps_finely: AtomicBool::new(filesystem.stamps_finely(&kernel_release())),
             has_unnamed_files: AtomicBool::new(false),
             takes_direct: AtomicBool::new(false),
@@ -172,6 +196,8 @@ impl Mount {
         if !self.has_unnamed_files.load(Ordering::Relaxed) {
             self.look_at(&file).await;
         }
+        // Nobody else knows the file, so an error says that there are no locks.
+        self.has_locks = self.try_lock(&file, Hold::Exclusive).await.is_ok();
         self.renames_exclusively = commit::can_rename_exclusively(directory, &names[0], &names[1]).await;
         for name in names {
             let _ = file::unlink(directory, name, 0, me).await;
@@ -184,6 +210,32 @@ impl Mount {
         match self.filesystem {
             Filesystem::Ext4 | Filesystem::Xfs | Filesystem::Btrfs | Filesystem::Tmpfs => Attributes::Local,
             Filesystem::Overlay | Filesystem::Other(_) => Attributes::Remote,
+        }
+    }
+
+    /// Reads an open file's attributes, by the way that stops no core.
+    pub async fn stat(&self, file: &File) -> Result<Stat, Errno> {
+        match self.attributes() {
+            Attributes::Local => stat::stat(file),
+            Attributes::Remote => stat::stat_slow(file).await,
+        }
+    }
+
+    /// Asks how full the filesystem is, by the way that stops no core.
+    pub async fn space(&self, file: &File) -> Result<Space, Errno> {
+        match self.attributes() {
+            Attributes::Local => stat::space(file),
+            Attributes::Remote => stat::space_slow(file).await,
+        }
+    }
+
+    /// Locks an open file or directory, by the way that stops no core.
+    ///
+    /// Errors: EAGAIN when another description of it is in the way; anything else where there are no locks.
+    pub async fn try_lock(&self, file: &File, hold: Hold) -> Result<Held, Errno> {
+        match self.attributes() {
+            Attributes::Local => lock::try_lock_as(file, hold),
+            Attributes::Remote => lock::try_lock_slow(file, hold).await,
         }
     }
 
@@ -255,7 +307,7 @@ impl fmt::Display for Mount {
         write!(
             f,
             "{}: unnamed files {}, O_DIRECT {}, reserving {}, attributes {}, exclusive rename {}, directory fsync {}, \
-             fine timestamps {}",
+             locks {}, fine timestamps {}",
             self.filesystem,
             word(self.has_unnamed_files()),
             word(self.takes_direct()),
@@ -263,6 +315,7 @@ impl fmt::Display for Mount {
             word(self.keeps_attributes),
             word(self.renames_exclusively),
             word(self.syncs_directories),
+            word(self.has_locks),
             word(self.stamps_finely()),
         )
     }
@@ -276,6 +329,63 @@ async fn open_unnamed(directory: &File) -> Result<File, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::process::Command;
+
+    use crate::fs::bucket::Bucket;
+    use crate::fs::race_tests::on_both_engines;
+    use crate::s3::names::BucketName;
+
+    #[test]
+    fn a_number_that_may_come_again_tells_no_mount_by_itself() {
+        let root = file::open_at_start(std::path::Path::new("/"), libc::O_PATH | libc::O_DIRECTORY).unwrap();
+        let first = stat::stat(&root).unwrap();
+        let other = Stat { device: (first.device.0, first.device.1 + 1), ..first };
+        let key = |stat: Stat, mount_id_is_unique| MountKey::of(&Stat { mount_id_is_unique, ..stat });
+        assert_eq!(key(first, true), key(other, true), "subvolumes of one mount have devices of their own");
+        assert_ne!(key(first, false), key(other, false));
+        assert_ne!(key(first, true), key(first, false));
+    }
+
+    /// Unmounts when a test ends, however it ends.
+    struct Mounted(std::path::PathBuf);
+
+    impl Mounted {
+        fn new(kind: &str, point: std::path::PathBuf) -> Option<Mounted> {
+            let mounted = Command::new("mount").args(["-t", kind, "none"]).arg(&point).output();
+            mounted.is_ok_and(|output| output.status.success()).then_some(Mounted(point))
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+        }
+    }
+
+    #[test]
+    fn a_mount_that_takes_the_place_of_another_is_probed_anew() {
+        on_both_engines(|server| async move {
+            let point = server.root.join("swapped");
+            std::fs::create_dir(&point).unwrap();
+            let name = BucketName::parse("swapped").unwrap();
+            for (kind, want) in [
+                ("tmpfs", Filesystem::Tmpfs),
+                ("ramfs", Filesystem::Other(RAMFS_MAGIC)),
+                ("tmpfs", Filesystem::Tmpfs),
+            ] {
+                let Some(_mounted) = Mounted::new(kind, point.clone()) else {
+                    eprintln!("SKIPPED fs::mount::swapped: mounting is refused here");
+                    return;
+                };
+                let bucket = Bucket::open(&server.tree, &name, Identity::SERVER).await.unwrap();
+                assert_eq!(bucket.mount.filesystem, want);
+            }
+        });
+    }
+
+    /// Source: `linux/magic.h`.
+    const RAMFS_MAGIC: i64 = 0x8584_58F6;
 
     #[test]
     fn who_stamps_finely() {

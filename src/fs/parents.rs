@@ -12,12 +12,12 @@ use uring::identity::Identity;
 use uring::stat;
 
 use super::bucket::{Bucket, readable};
-use super::commit;
+use super::directory_object::{self, Removal};
 use super::failure::{Doing, s3_error};
+use super::flush;
 use super::key_lock::Hold;
 use super::path::{KeyKind, KeyPath};
-use super::reader;
-use super::tree::{BENEATH, Tree, Unsettled};
+use super::tree::{BENEATH, Durability, Tree, Unsettled};
 use super::writer::VANISHED_TRIES;
 use crate::s3::error::S3Error;
 
@@ -31,14 +31,14 @@ const OPEN_PATH: Opening =
 
 /// The directory a key lies in, and what has to be flushed before the key's name is durable.
 pub struct Place {
-    /// The directory, opened with O_PATH.
+    /// The directory: open for reading where it is to be flushed, else with O_PATH.
     pub directory: File,
-    /// Directories above it that got a new entry, or may have got one that is not durable.
+    /// Directories above it that got a new entry, or may have got one that is not durable; opened as it is.
     pub changed: Vec<File>,
     /// Directories that were made for this write, the deepest last.
     pub(super) made: Vec<Made>,
-    // Held until the changed directories are flushed.
-    _unsettled: Option<Unsettled>,
+    /// Ends when all of them are flushed.
+    pub(super) unsettled: Option<Unsettled>,
 }
 
 /// A directory that one write has made.
@@ -83,7 +83,9 @@ pub async fn find(bucket: &Bucket, path: &KeyPath, identity: Identity) -> Result
 
 /// Opens the directory a key lies in, making what is missing.
 ///
-/// For the key of a directory (`dir/`) that directory is made too and is the one returned.
+/// For the key of a directory (`dir/`) that directory is made too and is the one returned. Where names are promised to last,
+/// all that is to be flushed is open for that already: a directory opened only after a name was put into it may have lost
+/// the error of writing it, and opening it may fail.
 /// Errors: ObjectTypeConflict, those of the filesystem.
 pub async fn make(
     tree: &Tree,
@@ -97,13 +99,15 @@ pub async fn make(
         KeyKind::Directory => Some(path.path()),
     };
     let Some(whole) = whole else {
-        return Ok(Place::existing(bucket.directory.clone()));
+        return Ok(Place::existing(for_flush(tree, bucket.directory.clone()).await.map_err(failed)?));
     };
     match file::open(&bucket.directory, CString::from(whole), OPEN_PATH, identity).await {
         // Asked once the directory is open: whoever made it had announced it by then, or has made it durable.
-        Ok(directory) if !tree.shared.has_unsettled() => {
-            return Ok(Place::existing(directory));
-        }
+        Ok(directory) if !tree.shared.has_unsettled() => match for_flush(tree, directory).await {
+            Ok(directory) => return Ok(Place::existing(directory)),
+            Err(Errno::NOENT | Errno::STALE) => {}
+            Err(errno) => return Err(failed(errno)),
+        },
         Ok(_) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed(errno)),
     }
@@ -113,15 +117,17 @@ pub async fn make(
     let mut made = Vec::new();
     loop {
         tries -= 1;
-        let mut changed = vec![bucket.directory.clone()];
-        match extend(tree, (&mut changed, &mut made), path, identity).await {
-            Ok(directory) => return Ok(Place { directory, changed, made, _unsettled: Some(unsettled) }),
+        let mut changed = Vec::new();
+        match extend(tree, bucket, (&mut changed, &mut made), path, identity).await {
+            Ok(directory) => return Ok(Place { directory, changed, made, unsettled: Some(unsettled) }),
             // A delete has removed a directory of the chain between two steps.
-            Err(Errno::NOENT) if tries > 0 => {}
+            Err(Errno::NOENT | Errno::STALE) if tries > 0 => {}
             Err(errno) => {
                 prune_made(tree, bucket, &made, identity).await;
                 // What another write has put something into stays, and the next one flushes nothing above.
-                commit::settle_all(tree, &changed).await;
+                if flush::settle_all(tree, &changed).await.is_ok() {
+                    unsettled.settled();
+                }
                 return Err(failed(errno));
             }
         }
@@ -130,7 +136,16 @@ pub async fn make(
 
 impl Place {
     fn existing(directory: File) -> Place {
-        Place { directory, changed: Vec::new(), made: Vec::new(), _unsettled: None }
+        Place { directory, changed: Vec::new(), made: Vec::new(), unsettled: None }
+    }
+}
+
+/// A directory that was opened with O_PATH, as it can be flushed if it is going to be: under the server's own identity, for
+/// whoever may write a directory may still be unable to open it for reading.
+async fn for_flush(tree: &Tree, directory: File) -> Result<File, Errno> {
+    match tree.making.durability {
+        Durability::Full => readable(&directory).await,
+        Durability::Data | Durability::None => Ok(directory),
     }
 }
 
@@ -138,19 +153,21 @@ impl Place {
 /// that are new to `made`.
 async fn extend(
     tree: &Tree,
+    bucket: &Bucket,
     (chain, made): (&mut Vec<File>, &mut Vec<Made>),
     path: &KeyPath,
     identity: Identity,
 ) -> Result<File, Errno> {
+    chain.push(for_flush(tree, bucket.directory.clone()).await?);
     let leaf = (path.kind() == KeyKind::Directory).then(|| path.leaf());
     let mut own = Vec::new();
     for component in path.parent_components().chain(leaf) {
         let parent = chain.last().expect("the chain begins with the bucket");
         let (directory, inode) = step(tree, parent, component, identity).await?;
-        chain.push(directory);
         own.extend_from_slice(component.to_bytes());
         made.extend(inode.map(|inode| Made { path: own.clone(), inode }));
         own.push(b'/');
+        chain.push(for_flush(tree, directory).await?);
     }
     Ok(chain.pop().expect("the chain ends with the directory asked for"))
 }
@@ -219,7 +236,7 @@ async fn prune_locked(
     inode: Option<u64>,
     identity: Identity,
 ) -> bool {
-    // Alone with its key: a PUT of the directory marks it as an object either before the look or after the removal.
+    // Alone with its key: on this server a PUT of the directory comes either before the look or after the removal.
     let _locked = tree.shared.locks.lock(&bucket.stat, own, Hold::Exclusive).await;
     let (above, name) = match own.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&own[..slash], &own[slash + 1..]),
@@ -231,7 +248,7 @@ async fn prune_locked(
         return false;
     };
     let Some(found) = inode_of_made(&directory).await else { return false };
-    if inode.is_some_and(|inode| inode != found) || reader::is_directory_object(&directory).await {
+    if inode.is_some_and(|inode| inode != found) {
         return false;
     }
     let parent = if above.is_empty() {
@@ -242,7 +259,9 @@ async fn prune_locked(
             Err(_) => return false,
         }
     };
-    file::unlink(&parent, c_text(name), libc::AT_REMOVEDIR, identity).await.is_ok()
+    let place = (&parent, c_text(name));
+    let removed = directory_object::remove_unless_object(tree, bucket, place, &directory, identity).await;
+    removed == Ok(Removal::Gone)
 }
 
 /// The inode of a directory that carries the mark which was made for it, and not for one it was copied from.

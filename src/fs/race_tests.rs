@@ -21,10 +21,11 @@ use uring::time;
 
 use super::bucket::{self, Bucket};
 use super::commit::{self, Committed, Target};
-use super::inflight::Instance;
+use super::inflight::{self, Instance};
 use super::metadata::view::Metadata;
+use super::mount::Mount;
 use super::tree::{Durability, Making, Shared, Tree};
-use super::{parents, path, reader, remove, together, writer};
+use super::{directory_object, parents, path, reader, remove, together, writer};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::etag::ETag;
 use crate::s3::headers::{StoredHeaders, UserMetadata};
@@ -49,7 +50,7 @@ impl Server {
         Server { root: root.to_owned(), tree, bucket }
     }
 
-    async fn put(&self, key: &str) -> Result<Committed, S3Error> {
+    pub(super) async fn put(&self, key: &str) -> Result<Committed, S3Error> {
         self.put_with(key, &metadata()).await
     }
 
@@ -58,7 +59,7 @@ impl Server {
         let target = Target { tree: &self.tree, bucket: &self.bucket, path: &path, identity: ME };
         let condition = WriteCondition::Unconditional;
         if key.ends_with('/') {
-            return commit::commit_directory(&target, metadata, &condition).await;
+            return directory_object::commit_directory(&target, metadata, &condition).await;
         }
         let staged = writer::stage(&self.tree, &self.bucket, &path, writer::Path::Cached, ME).await?;
         commit::commit(&target, staged, metadata, &condition).await
@@ -70,7 +71,7 @@ impl Server {
         remove::delete(&target, &WriteCondition::Unconditional).await
     }
 
-    async fn has(&self, key: &str) -> bool {
+    pub(super) async fn has(&self, key: &str) -> bool {
         let path = path::of(&ObjectKey::parse(key.as_bytes()).unwrap()).unwrap();
         reader::open(&self.tree, &name(), &path, ME).await.is_ok()
     }
@@ -157,6 +158,157 @@ fn a_directory_object_survives_the_removal_of_the_directory_it_was() {
         };
         together::together([Box::pin(deletes) as Running<'_>, Box::pin(puts)]).await;
         assert!(server.has("dir/").await, "an acknowledged object is gone");
+    });
+}
+
+/// As above, with a second server, which shares no lock of this process; `also` is planned besides.
+async fn prune_beside_another_server(server: &Server, also: Vec<Rule>) {
+    server.put("dir/key").await.unwrap();
+    let other = Server::start(&server.root).await;
+    let second = Rule { kind: Some(OperationKind::Unlink), nth: Nth::Only(2), fault: LONG };
+    fault::install([also, vec![second]].concat());
+    let deletes = async { server.delete("dir/key").await.unwrap() };
+    let puts = async {
+        while server.at("dir/key").exists() {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+        time::sleep(Duration::from_millis(100)).await;
+        other.put("dir/").await.unwrap();
+    };
+    together::together([Box::pin(deletes) as Running<'_>, Box::pin(puts)]).await;
+    fault::install(Vec::new());
+    assert!(server.has("dir/").await && other.has("dir/").await, "an acknowledged object is gone");
+}
+
+#[test]
+fn a_directory_object_survives_the_prune_of_another_server() {
+    on_both_engines(|server| async move { prune_beside_another_server(&server, Vec::new()).await });
+}
+
+#[test]
+fn a_directory_object_survives_it_where_there_are_no_locks() {
+    let refused =
+        Rule { kind: Some(OperationKind::Lock), nth: Nth::From(1), fault: Fault::Fail(Errno::NOSYS) };
+    on_both_engines(move |server| async move { prune_beside_another_server(&server, vec![refused]).await });
+}
+
+#[test]
+fn a_directory_that_vanishes_before_it_is_marked_is_made_again() {
+    on_both_engines(|server| async move {
+        std::fs::create_dir(server.at("dir")).unwrap();
+        // The first attribute is the record.
+        first(OperationKind::SetAttribute, LONG);
+        let removes = async {
+            time::sleep(Duration::from_millis(100)).await;
+            std::fs::remove_dir(server.at("dir")).unwrap();
+        };
+        let puts = async {
+            server.put("dir/").await.unwrap();
+        };
+        together::together([Box::pin(removes) as Running<'_>, Box::pin(puts)]).await;
+        assert!(server.has("dir/").await, "an acknowledged object is gone");
+    });
+}
+
+#[test]
+fn a_directory_whose_lock_somebody_holds_is_not_marked_and_not_removed() {
+    on_both_engines(|server| async move {
+        server.put("dir/key").await.unwrap();
+        let opened = file::open_at_start(&server.at("dir"), libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
+        let held = uring::lock::try_lock(&opened).unwrap();
+        server.delete("dir/key").await.unwrap();
+        assert!(server.at("dir").exists(), "somebody is at it");
+        assert_eq!(server.put("dir/").await.unwrap_err().code(), Code::ServiceUnavailable);
+        drop((held, opened));
+        server.put("dir/").await.unwrap();
+    });
+}
+
+#[test]
+fn a_write_that_cannot_open_its_directory_leaves_no_name() {
+    on_both_engines(|server| async move {
+        for key in ["key", "old/key", "new/deep/key"] {
+            let mut refused = 0;
+            for nth in 1.. {
+                std::fs::create_dir_all(server.at("old")).unwrap();
+                let fault = Fault::Fail(Errno::MFILE);
+                let kind = Some(OperationKind::Open);
+                fault::install(vec![Rule { kind, nth: Nth::Only(nth), fault }]);
+                let put = server.put(key).await;
+                fault::install(Vec::new());
+                if put.is_err() {
+                    refused += 1;
+                    assert!(!server.has(key).await, "{key}: refused at open {nth} and there");
+                }
+                server.delete(key).await.unwrap();
+                if put.is_ok() {
+                    break;
+                }
+            }
+            assert!(refused > 1, "{key}: only {refused} opens could fail");
+        }
+    });
+}
+
+#[test]
+fn what_a_failed_flush_leaves_the_next_write_flushes() {
+    on_both_engines(|server| async move {
+        let third = |errno| {
+            let fault = Fault::Fail(errno);
+            fault::install(vec![Rule { kind: Some(OperationKind::Sync), nth: Nth::Only(3), fault }]);
+        };
+        // The file, its directory, the bucket, which has got an entry.
+        third(Errno::NOSPC);
+        assert_eq!(server.put("new/key").await.unwrap_err().code(), Code::InsufficientStorage);
+        assert!(server.at("new/key").exists(), "it has its name, and nobody knows for how long");
+        for key in ["new/key", "new/other"] {
+            third(Errno::DQUOT);
+            let again = server.put(key).await;
+            assert_eq!(
+                again.unwrap_err().code(),
+                Code::InsufficientStorage,
+                "{key}: the bucket is not flushed"
+            );
+        }
+        fault::install(Vec::new());
+        server.put("new/key").await.unwrap();
+    });
+}
+
+#[test]
+fn a_mount_that_flushes_no_directories_takes_no_writes_that_are_to_last() {
+    on_both_engines(|server| async move {
+        let own = Tree::own_directory(&server.tree.root).await.unwrap();
+        first(OperationKind::Sync, Fault::Fail(Errno::INVAL));
+        let mount = Mount::probe(&own).await.unwrap();
+        fault::install(Vec::new());
+        let Server { root, tree, mut bucket } = server;
+        bucket.mount = Arc::new(mount);
+        let server = Server { root, tree, bucket };
+        assert_eq!(server.put("key").await.unwrap_err().code(), Code::NotImplemented);
+        assert_eq!(server.put("dir/").await.unwrap_err().code(), Code::NotImplemented);
+        assert!(!server.at("key").exists() && !server.at("dir").exists());
+    });
+}
+
+#[test]
+fn a_filesystem_without_locks_takes_all_writes() {
+    on_both_engines(|server| async move {
+        let fault = Fault::Fail(Errno::NOSYS);
+        fault::install(vec![Rule { kind: Some(OperationKind::Lock), nth: Nth::From(1), fault }]);
+        let (one, other) = (Server::start(&server.root).await, Server::start(&server.root).await);
+        assert!(!one.bucket.mount.has_locks, "the probe has found out");
+        for server in [&one, &other] {
+            server.put("key").await.unwrap();
+            server.put("key").await.unwrap();
+            server.put("dir/").await.unwrap();
+            inflight::announce(&server.tree, &server.bucket).await.unwrap();
+        }
+        // Nobody can tell which of them lives, so neither is swept.
+        let swept = inflight::sweep(&one.tree, &one.bucket).await.unwrap();
+        assert_eq!((swept.removed, swept.doubtful), (0, vec![]));
+        let instance = other.tree.shared.instance.as_str();
+        assert!(inflight::is_alive(&one.tree, &one.bucket, instance).await.unwrap());
     });
 }
 
@@ -300,6 +452,28 @@ fn attribute(directory: &Path) -> Vec<u8> {
 async fn set_attribute(directory: &Path, value: &[u8]) {
     let opened = file::open_at_start(directory, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
     file::set_attribute(&opened, parents::MARK, value.into(), 0, ME).await.unwrap();
+}
+
+#[test]
+fn directories_that_vanish_before_a_bucket_is_deleted_are_no_error() {
+    on_both_engines(|server| async move {
+        for kind in [OperationKind::ReadDirectory, OperationKind::Open] {
+            // The first open is the bucket's own.
+            for nth in 2..16 {
+                std::fs::create_dir_all(server.at("one/two")).unwrap();
+                let fault = Fault::Fail(Errno::NOENT);
+                fault::install(vec![Rule { kind: Some(kind), nth: Nth::Only(nth), fault }]);
+                match bucket::delete(&server.tree, &name(), ME).await {
+                    Ok(()) => {}
+                    Err(error) => assert!(
+                        matches!(error.code(), Code::BucketNotEmpty | Code::NoSuchBucket),
+                        "{kind:?} {nth}: {error:?}"
+                    ),
+                }
+                fault::install(Vec::new());
+            }
+        }
+    });
 }
 
 #[test]

@@ -90,10 +90,11 @@ pub async fn open_below(
         Err(Errno::NXIO) => return Err(Errno::NOENT),
         other => other?,
     };
-    let mut attributes = default_attributes(tree);
-    let stat = read_stat(&file, attributes).await?;
-    if stat.mount_id != tree.root_mount_id {
-        attributes = tree.shared.mount(stat.mount_id).map_or(Attributes::Remote, |mount| mount.attributes());
+    // Before the mount is known only what the kernel knows may be asked for by the core.
+    let mut stat = stat::stat_cached(&file)?;
+    let attributes = tree.attributes_of(&stat);
+    if attributes == Attributes::Remote {
+        stat = stat::stat_slow(&file).await?;
     }
     let wanted = match kind {
         KeyKind::File => FileKind::Regular,
@@ -107,17 +108,6 @@ pub async fn open_below(
         return Err(Errno::NOENT);
     }
     Ok(Object { file, stat, attributes, record, kind })
-}
-
-fn default_attributes(tree: &Tree) -> Attributes {
-    tree.shared.mount(tree.root_mount_id).map_or(Attributes::Remote, |mount| mount.attributes())
-}
-
-async fn read_stat(file: &File, attributes: Attributes) -> Result<Stat, Errno> {
-    match attributes {
-        Attributes::Local => stat::stat(file),
-        Attributes::Remote => stat::stat_slow(file).await,
-    }
 }
 
 /// Reads and decodes the record; a file without one, or on a filesystem without attributes, has none.

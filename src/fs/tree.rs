@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::lock::{self, Held, Hold};
 use uring::stat;
 
 use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
-use super::mount::Mount;
+use super::mount::{Attributes, Mount, MountKey};
 use super::multipart::claims::Claims;
 use super::overflow::InFlight;
 
@@ -54,7 +55,7 @@ pub struct Shared {
     pub instance: Instance,
     /// Sidecars whose objects may not have their names yet.
     pub sidecars: InFlight,
-    mounts: Mutex<HashMap<u64, Arc<Mount>>>,
+    mounts: Mutex<HashMap<MountKey, Arc<Mount>>>,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     // Directories that were made and are not yet known durable: while there are some, a write into a directory that it
     // did not make itself flushes the whole chain up to the bucket.
@@ -110,8 +111,8 @@ impl Shared {
     }
 
     /// The mount with this identity, when it has been probed.
-    pub fn mount(&self, id: u64) -> Option<Arc<Mount>> {
-        self.mounts.lock().expect("no holder of the lock panics").get(&id).cloned()
+    pub fn mount(&self, key: MountKey) -> Option<Arc<Mount>> {
+        self.mounts.lock().expect("no holder of the lock panics").get(&key).cloned()
     }
 
     /// All mounts that have been probed.
@@ -119,10 +120,15 @@ impl Shared {
         self.mounts.lock().expect("no holder of the lock panics").values().cloned().collect()
     }
 
+    /// Forgets a mount whose number another one has got.
+    pub(super) fn forget_mount(&self, key: MountKey) {
+        self.mounts.lock().expect("no holder of the lock panics").remove(&key);
+    }
+
     /// Adds a probed mount; the first probe of an identity stays.
     pub fn add_mount(&self, mount: Mount) -> Arc<Mount> {
         let mut mounts = self.mounts.lock().expect("no holder of the lock panics");
-        mounts.entry(mount.id).or_insert_with(|| Arc::new(mount)).clone()
+        mounts.entry(mount.key).or_insert_with(|| Arc::new(mount)).clone()
     }
 
     /// The in-flight table of a bucket, when this server has one.
@@ -130,11 +136,10 @@ impl Shared {
         self.tables.lock().expect("no holder of the lock panics").get(bucket_id).cloned()
     }
 
-    /// Adds the in-flight table of a bucket.
+    /// Adds the in-flight table of a bucket; the first one stays, for without a lock two cores may add it.
     pub(super) fn add_table(&self, bucket_id: &str, table: Table) -> Arc<Table> {
-        let table = Arc::new(table);
-        self.tables.lock().expect("no holder of the lock panics").insert(bucket_id.to_owned(), table.clone());
-        table
+        let mut tables = self.tables.lock().expect("no holder of the lock panics");
+        tables.entry(bucket_id.to_owned()).or_insert_with(|| Arc::new(table)).clone()
     }
 
     /// Forgets the in-flight table of a bucket that has been removed; false when there is none, or a note stands in it.
@@ -166,11 +171,14 @@ impl Shared {
     }
 }
 
-/// New directories of one write; dropping it says that they are durable, or that nobody was promised anything.
+/// New directories of one write. A value that is dropped leaves them unsettled for good: their flush has failed or never
+/// came, so every later write flushes the whole chain above it.
+#[must_use]
 pub struct Unsettled(Arc<Shared>);
 
-impl Drop for Unsettled {
-    fn drop(&mut self) {
+impl Unsettled {
+    /// Says that they are durable, or gone.
+    pub fn settled(self) {
         self.0.unsettled.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -181,6 +189,8 @@ pub struct Tree {
     pub root: File,
     /// The mount identity of the root.
     pub root_mount_id: u64,
+    /// The same, as the key of what is known of the mount.
+    pub root_mount: MountKey,
     /// What all cores share.
     pub shared: Arc<Shared>,
     /// How files are made.
@@ -196,8 +206,10 @@ impl Tree {
     /// Opens the root for a core. A plain call that may block: at start only.
     pub fn open(root: &Path, shared: Arc<Shared>, making: Making) -> Result<Rc<Tree>, Errno> {
         let root = file::open_at_start(root, libc::O_RDONLY | libc::O_DIRECTORY)?;
-        let root_mount_id = stat::stat(&root)?.mount_id;
-        Ok(Rc::new(Tree { root, root_mount_id, shared, making, table_files: RefCell::default() }))
+        let stat = stat::stat(&root)?;
+        let (root_mount_id, root_mount) = (stat.mount_id, MountKey::of(&stat));
+        let table_files = RefCell::default();
+        Ok(Rc::new(Tree { root, root_mount_id, root_mount, shared, making, table_files }))
     }
 
     /// Opens the server's own directory below `top`, making it when it is missing; mode 0711 lets others pass to what
@@ -208,15 +220,38 @@ impl Tree {
 
     /// Probes the root's mount unless that has been done; the first core does it before the server is ready.
     pub async fn probe_root(&self) -> Result<Arc<Mount>, Errno> {
-        self.probe(&self.root, self.root_mount_id).await
+        self.probe(&self.root, self.root_mount).await
     }
 
-    pub(super) async fn probe(&self, top: &File, id: u64) -> Result<Arc<Mount>, Errno> {
-        if let Some(mount) = self.shared.mount(id) {
+    /// Where the attributes of an open file come from; of a mount that nobody has probed it may be anywhere.
+    pub(super) fn attributes_of(&self, stat: &stat::Stat) -> Attributes {
+        self.shared.mount(MountKey::of(stat)).map_or(Attributes::Remote, |mount| mount.attributes())
+    }
+
+    pub(super) async fn probe(&self, top: &File, key: MountKey) -> Result<Arc<Mount>, Errno> {
+        if let Some(mount) = self.shared.mount(key) {
             return Ok(mount);
         }
         let own = Tree::own_directory(top).await?;
-        Ok(self.shared.add_mount(Mount::probe(&own).await?))
+        let mount = Mount::probe(&own).await?;
+        if !mount.has_locks {
+            tracing::warn!(
+                "{}: no file locks (flock), so nobody can tell which servers live: temporary names and uploads that a \
+                 killed server leaves are not removed, and of two servers here either may end an upload",
+                mount.filesystem
+            );
+        }
+        Ok(self.shared.add_mount(mount))
+    }
+
+    /// Locks an open file alone, by the way that stops no core.
+    ///
+    /// Errors: EAGAIN when another description of it is in the way; anything else where there are no locks.
+    pub(super) async fn try_lock(&self, file: &File) -> Result<Held, Errno> {
+        match self.attributes_of(&stat::stat_cached(file)?) {
+            Attributes::Local => lock::try_lock(file),
+            Attributes::Remote => lock::try_lock_slow(file, Hold::Exclusive).await,
+        }
     }
 }
 

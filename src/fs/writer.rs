@@ -13,13 +13,12 @@ use uring::arena::{ALIGNMENT, Block, BlockMut};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Writing};
 use uring::identity::Identity;
-use uring::stat;
 use uring::task;
 
 use super::bucket::Bucket;
 use super::failure::{Doing, s3_error};
 use super::inflight::{self, Note};
-use super::mount::{Attributes, Mount};
+use super::mount::Mount;
 use super::parents;
 use super::path::KeyPath;
 use super::tree::{BENEATH, Tree};
@@ -130,16 +129,24 @@ pub async fn stage(
         match stage_in(tree, bucket, (&directory, &own), way, identity).await {
             Ok(staged) => return Ok(staged),
             // ext4 says EPERM for a directory that has just been removed.
-            Err(errno @ (Errno::NOENT | Errno::PERM)) if is_gone(&directory) => last = errno,
+            Err(errno @ (Errno::NOENT | Errno::PERM | Errno::STALE))
+                if is_gone(&bucket.mount, &directory).await =>
+            {
+                last = errno
+            }
             Err(errno) => return Err(s3_error(Doing::Place, errno)),
         }
     }
     Err(s3_error(Doing::Place, if last == Errno::PERM { Errno::NOENT } else { last }))
 }
 
-/// Whether a directory has been removed while it was open.
-pub(super) fn is_gone(directory: &File) -> bool {
-    stat::stat(directory).is_ok_and(|stat| stat.links == 0)
+/// Whether a file or directory has been removed while it was open.
+pub(super) async fn is_gone(mount: &Mount, directory: &File) -> bool {
+    match mount.stat(directory).await {
+        Ok(stat) => stat.links == 0,
+        // So a server or a daemon says that it knows the file no more.
+        Err(errno) => matches!(errno, Errno::STALE | Errno::NOENT),
+    }
 }
 
 async fn stage_in(
@@ -353,7 +360,7 @@ impl<'a> Writer<'a> {
     /// Reserves space for large bodies, one bounded step ahead of what has arrived.
     async fn reserve(&mut self, length: u64) -> Result<(), S3Error> {
         let end = self.offset + length;
-        let Some(announced_end) = self.announced_end else { return self.leave_space(end) };
+        let Some(announced_end) = self.announced_end else { return self.leave_space(end).await };
         if end <= self.reserved_to || !self.mount.reserves() {
             return Ok(());
         }
@@ -362,7 +369,7 @@ impl<'a> Writer<'a> {
         let ahead = arrived.saturating_mul(RESERVE_RATIO).clamp(RESERVE_FIRST_BYTES, RESERVE_STEP_BYTES);
         let step = wanted.clamp(length, ahead.max(length));
         let failed = |errno| s3_error(Doing::Write, errno);
-        let space = stat::space(self.file).map_err(failed)?;
+        let space = self.mount.space(self.file).await.map_err(failed)?;
         if space.available_bytes < step.saturating_add(RESERVE_KEEP_BYTES) && space.available_bytes < wanted {
             return Err(failed(Errno::NOSPC));
         }
@@ -381,13 +388,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Leaves others their space while a body grows that was not announced, as a reservation does.
-    fn leave_space(&mut self, end: u64) -> Result<(), S3Error> {
-        // Asking a server or a daemon would stop the core.
-        if end <= self.watched_to || self.mount.attributes() == Attributes::Remote {
+    async fn leave_space(&mut self, end: u64) -> Result<(), S3Error> {
+        if end <= self.watched_to {
             return Ok(());
         }
         let failed = |errno| s3_error(Doing::Write, errno);
-        let space = stat::space(self.file).map_err(failed)?;
+        let space = self.mount.space(self.file).await.map_err(failed)?;
         if space.available_bytes < LEAVE_STEP_BYTES + RESERVE_KEEP_BYTES {
             return Err(failed(Errno::NOSPC));
         }
@@ -437,7 +443,7 @@ pub fn too_large(proposed_bytes: u64, bytes_max: u64) -> S3Error {
 /// Refuses an announced length that cannot end well, before a byte of it is asked for.
 ///
 /// Errors: EntityTooLarge, InsufficientStorage.
-pub fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Error> {
+pub async fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Error> {
     if announced_bytes > OBJECT_BYTES_MAX {
         return Err(too_large(announced_bytes, OBJECT_BYTES_MAX));
     }
@@ -445,7 +451,8 @@ pub fn check_announced(bucket: &Bucket, announced_bytes: u64) -> Result<(), S3Er
     if announced_bytes < DIRECT_BYTES_MIN {
         return Ok(());
     }
-    let space = stat::space(&bucket.directory).map_err(|errno| s3_error(Doing::Write, errno))?;
+    let space = bucket.mount.space(&bucket.directory).await;
+    let space = space.map_err(|errno| s3_error(Doing::Write, errno))?;
     if announced_bytes > space.available_bytes {
         return Err(s3_error(Doing::Write, Errno::NOSPC));
     }

@@ -7,6 +7,7 @@
 use crate::digest::stream::{Kind, Wanted};
 use crate::fs::bucket::Bucket;
 use crate::fs::commit::{self, Committed, Target};
+use crate::fs::directory_object;
 use crate::fs::metadata::view::Metadata;
 use crate::fs::path::KeyKind;
 use crate::fs::writer::{self, DIRECT_BYTES_MIN, OBJECT_BYTES_MAX, Path, Writer};
@@ -98,7 +99,7 @@ async fn put_file(
     condition: &WriteCondition,
 ) -> Result<(Committed, Option<Checksum>), S3Error> {
     let announced = payload.decoded_bytes;
-    writer::check_announced(target.bucket, announced.unwrap_or(0))?;
+    writer::check_announced(target.bucket, announced.unwrap_or(0)).await?;
     let way =
         if announced.is_none_or(|bytes| bytes >= DIRECT_BYTES_MIN) { Path::Direct } else { Path::Cached };
     let staged = writer::stage(target.tree, target.bucket, target.path, way, target.identity).await?;
@@ -132,6 +133,6 @@ async fn put_directory(
         None => return Err(refused()),
     };
     let metadata = description.of_body(&received);
-    let committed = commit::commit_directory(target, &metadata, condition).await?;
+    let committed = directory_object::commit_directory(target, &metadata, condition).await?;
     Ok((committed, received.checksum))
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: ARCHITECTURE.md, "Start and stop"; the order of reports is `lifecycle`'s.
 
+use std::ffi::CString;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -21,10 +22,12 @@ use crate::auth::credential::Credentials;
 use crate::fs::bucket::{self, Bucket};
 use crate::fs::collect;
 use crate::fs::inflight;
+use crate::fs::leftovers;
 use crate::fs::multipart;
 use crate::fs::tree::{Durability, Making, Shared, Tree};
 use crate::ops::call::{Etags, Service};
 use crate::ops::memory::Memory;
+use crate::s3::names::BucketName;
 use crate::server::access_log::AccessLog;
 use crate::server::config::Config;
 use crate::server::connection;
@@ -145,7 +148,7 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
     let making = Making { durability, file_mode, directory_mode };
     let tree = Tree::open(&config.root, given.shared.clone(), making)?;
     if cores::index() > 0 {
-        while given.shared.mount(tree.root_mount_id).is_none() {
+        while given.shared.mount(tree.root_mount).is_none() {
             time::sleep(PROBE_WAIT).await;
         }
         return Ok(tree);
@@ -168,11 +171,16 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
     Ok(tree)
 }
 
-async fn sweep(tree: &Tree) {
+async fn sweep(tree: &Rc<Tree>) {
     let Ok(buckets) = bucket::list(tree).await else { return };
     for listed in buckets {
         let Ok(bucket) = Bucket::open(tree, &listed.name, Identity::SERVER).await else { continue };
-        let names = inflight::sweep(tree, &bucket).await;
+        let names = inflight::sweep(tree, &bucket).await.map(|swept| {
+            if !swept.doubtful.is_empty() {
+                task::spawn(walk(tree.clone(), listed.name.clone(), swept.doubtful));
+            }
+            swept.removed
+        });
         let uploads = multipart::sweep::sweep(tree, &bucket, time::unix_ns()).await;
         for (what, swept) in [("temporary names", names), ("remains of uploads", uploads)] {
             match swept {
@@ -183,6 +191,20 @@ async fn sweep(tree: &Tree) {
                 }
             }
         }
+    }
+}
+
+/// Looks for temporary names in a bucket where a power cut may have lost the notes of them; it may be large, so nobody waits.
+async fn walk(tree: Rc<Tree>, bucket: BucketName, doubtful: Vec<CString>) {
+    let walked = async {
+        // A bucket that has gone meanwhile takes its names with it.
+        let Ok(opened) = Bucket::open(&tree, &bucket, Identity::SERVER).await else { return Ok(0) };
+        leftovers::collect(&tree, &opened, doubtful).await
+    };
+    let bucket = bucket.as_str();
+    match walked.await {
+        Ok(removed) => tracing::info!(bucket, removed, "walked for temporary names after an unclean end"),
+        Err(error) => tracing::warn!(bucket, "the walk for temporary names failed: {error}"),
     }
 }
 

@@ -42,6 +42,7 @@ def refused(operation, code, status, **arguments):
 def test_the_probe_says_what_the_mount_can_do(served, kind):
     log = re.sub(r"\x1b\[[0-9;]*m", "", served.log.read_text())
     assert PROBED[kind] in log, log
+    assert "locks yes" in log, log
     release = [int(number) for number in re.findall("[0-9]+", platform.release())[:2]]
     is_fine = kind != "fuse" and release >= [6, 13]
     assert f"fine timestamps {'yes' if is_fine else 'no'}" in log, log

@@ -68,6 +68,8 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// What it is, as far as the directory says.
     pub kind: FileKind,
+    /// Where what comes behind it begins, as the filesystem counts; see [`seek_directory`].
+    pub next: i64,
 }
 
 impl File {
@@ -471,7 +473,8 @@ fn parse_entries(mut bytes: &[u8], entries: &mut Vec<Entry>) {
         let (record, rest) = bytes.split_at(length);
         let name = record[HEADER..].split(|byte| *byte == 0).next().unwrap_or_default();
         if name != b"." && name != b".." {
-            entries.push(Entry { name: name.to_vec(), kind: FileKind::of_entry(record[18]) });
+            let next = i64::from_ne_bytes(record[8..16].try_into().expect("eight bytes"));
+            entries.push(Entry { name: name.to_vec(), kind: FileKind::of_entry(record[18]), next });
         }
         bytes = rest;
     }
@@ -479,8 +482,13 @@ fn parse_entries(mut bytes: &[u8], entries: &mut Vec<Entry>) {
 
 /// Moves the position of an open directory back to its first entry, with a plain call.
 pub fn rewind_directory(directory: &File) -> Result<(), Errno> {
-    // SAFETY: the descriptor is open; seeking to zero touches no memory.
-    let result = unsafe { libc::lseek(directory.raw(), 0, libc::SEEK_SET) };
+    seek_directory(directory, 0)
+}
+
+/// Moves the position of an open directory to where an entry's `next` says, with a plain call.
+pub fn seek_directory(directory: &File, position: i64) -> Result<(), Errno> {
+    // SAFETY: the descriptor is open; seeking touches no memory.
+    let result = unsafe { libc::lseek(directory.raw(), position, libc::SEEK_SET) };
     Errno::check(Errno::of_call(result)).map(|_| ())
 }
 

@@ -93,7 +93,9 @@ impl Ring {
         match op.kind() {
             // Reads wait for pages and devices without a thread, and a frozen filesystem can be read.
             Kind::Read => None,
-            Kind::ReadDirectory | Kind::Copy | Kind::SetTimes => Some(Workers::Pool),
+            Kind::ReadDirectory | Kind::Copy | Kind::SetTimes | Kind::Space | Kind::Lock => {
+                Some(Workers::Pool)
+            }
             Kind::Truncate if !self.has_truncate => Some(Workers::Pool),
             Kind::Accept | Kind::Poll | Kind::Receive | Kind::Send | Kind::Connect => None,
             Kind::Write | Kind::Sync | Kind::Allocate | Kind::Truncate | Kind::Close | Kind::Open => {

@@ -1,14 +1,14 @@
 //! What an inode is and what filesystem it lies on.
 //!
-//! `stat` and `space` are plain calls on an open file, for local filesystems; `stat_slow` goes through the engine, for
-//! network filesystems, where the call is a round trip that would stop a core. Nothing here opens or names a file.
+//! `stat` and `space` are plain calls on an open file, for local filesystems; `stat_slow` and `space_slow` go through the
+//! engine, for network filesystems, where the call is a round trip that would stop a core. Nothing here opens or names a file.
 //! Source: statx(2), fstatfs(2), inode(7).
 
 use crate::errno::Errno;
 use crate::file::{self, File};
 use crate::flight::Flight;
 use crate::identity::Identity;
-use crate::op::{Kind, Op, attribute};
+use crate::op::{Kind, Op, attribute, pool_only};
 
 /// What `statx` tells of an inode.
 ///
@@ -35,6 +35,8 @@ pub struct Stat {
     pub device: (u32, u32),
     /// Mount identity, to tell filesystems mounted twice apart.
     pub mount_id: u64,
+    /// Whether no later mount gets that identity again; before Linux 6.8 an unmounted one's is given to the next.
+    pub mount_id_is_unique: bool,
     /// Last change of content.
     pub modified_ns: i64,
     /// Last change of the inode.
@@ -62,6 +64,7 @@ impl Stat {
             inode: out.stx_ino,
             device: (out.stx_dev_major, out.stx_dev_minor),
             mount_id: out.stx_mnt_id,
+            mount_id_is_unique: out.stx_mask & libc::STATX_MNT_ID_UNIQUE != 0,
             modified_ns: ns(&out.stx_mtime),
             changed_ns: ns(&out.stx_ctime),
             born_ns: if out.stx_mask & libc::STATX_BTIME != 0 { ns(&out.stx_btime) } else { 0 },
@@ -113,9 +116,18 @@ impl FileKind {
 
 /// Reads an open file's attributes with a plain call.
 pub fn stat(file: &File) -> Result<Stat, Errno> {
+    stat_as(file, libc::AT_EMPTY_PATH)
+}
+
+/// Reads what the kernel knows of an open file without asking anybody, with a plain call: on a local filesystem all of
+/// it, on a network filesystem its kind, inode and mount, and sizes and times that may be out of date.
+pub fn stat_cached(file: &File) -> Result<Stat, Errno> {
+    stat_as(file, libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC)
+}
+
+fn stat_as(file: &File, flags: i32) -> Result<Stat, Errno> {
     file::fail_if_planned(Kind::Stat)?;
     let mut out = empty_statx();
-    let flags = libc::AT_EMPTY_PATH;
     // SAFETY: the empty path means the descriptor; `out` is a whole statx.
     let result = unsafe { libc::statx(file.raw(), c"".as_ptr(), flags, STAT_MASK, &mut out) };
     Errno::check(Errno::of_call(i64::from(result)))?;
@@ -130,7 +142,8 @@ pub(crate) fn try_call() -> Result<(), Errno> {
     let result = unsafe { libc::statx(root.raw(), c"".as_ptr(), libc::AT_EMPTY_PATH, STAT_MASK, &mut out) };
     Errno::check(Errno::of_call(i64::from(result)))?;
     // The C library imitates the call where the kernel has none; mounts it cannot know.
-    if out.stx_mask & libc::STATX_MNT_ID == 0 { Err(Errno::NOSYS) } else { Ok(()) }
+    let tells_mounts = out.stx_mask & (libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE) != 0;
+    if tells_mounts { Ok(()) } else { Err(Errno::NOSYS) }
 }
 
 /// Reads an open file's attributes through the engine, for filesystems where that is a round trip.
@@ -145,7 +158,7 @@ pub fn stat_slow(file: &File) -> impl Future<Output = Result<Stat, Errno>> + use
     }
 }
 
-/// What a filesystem is and how full it is, with a plain call.
+/// What a filesystem is and how full it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {
     /// The filesystem's magic number, as in statfs(2).
@@ -154,15 +167,32 @@ pub struct Space {
     pub available_bytes: u64,
 }
 
-/// Asks for the filesystem of an open file.
+impl Space {
+    fn of(out: &libc::statfs) -> Space {
+        Space { magic: out.f_type, available_bytes: out.f_bavail.saturating_mul(out.f_bsize as u64) }
+    }
+}
+
+/// Asks for the filesystem of an open file with a plain call.
 pub fn space(file: &File) -> Result<Space, Errno> {
+    file::fail_if_planned(Kind::Space)?;
     // SAFETY: a statfs is made of integers, for which zero is a valid value.
     let mut out: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: `out` is a whole statfs.
     let result = unsafe { libc::fstatfs(file.raw(), &mut out) };
     Errno::check(Errno::of_call(i64::from(result)))?;
-    let available_bytes = out.f_bavail.saturating_mul(out.f_bsize as u64);
-    Ok(Space { magic: out.f_type, available_bytes })
+    Ok(Space::of(&out))
+}
+
+/// Asks for the filesystem of an open file through the engine, where that may be a round trip.
+pub async fn space_slow(file: &File) -> Result<Space, Errno> {
+    // SAFETY: a statfs is made of integers, for which zero is a valid value.
+    let out = Box::new(unsafe { std::mem::zeroed::<libc::statfs>() });
+    let op = pool_only::AskSpace { file: file.clone(), out };
+    match Flight::new(Op::AskSpace(op), Identity::SERVER).await {
+        (result, Op::AskSpace(op)) => Errno::check(result).map(|_| Space::of(&op.out)),
+        _ => unreachable!("a flight returns the operation it was made with"),
+    }
 }
 
 /// Whether names in a directory are the same in upper and lower case, with a plain call that asks a local filesystem's
@@ -180,8 +210,12 @@ pub fn folds_case(directory: &File) -> bool {
 /// The C library's bindings do not carry it.
 const FS_CASEFOLD_FL: libc::c_int = 0x4000_0000;
 
-const STAT_MASK: u32 =
-    libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_MNT_ID | libc::STATX_DIOALIGN;
+/// Kernels that do not know the unique identity leave its bit alone and answer with the plain one.
+const STAT_MASK: u32 = libc::STATX_BASIC_STATS
+    | libc::STATX_BTIME
+    | libc::STATX_MNT_ID
+    | libc::STATX_MNT_ID_UNIQUE
+    | libc::STATX_DIOALIGN;
 
 fn empty_statx() -> libc::statx {
     // SAFETY: a statx is made of integers, for which zero is a valid value.

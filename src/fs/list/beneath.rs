@@ -3,12 +3,15 @@
 //! An empty POSIX directory is no prefix, and neither is a tree of them. Most directories answer with their first read.
 //! It tells nothing else about what is beneath. Source: ListObjectsV2, CommonPrefixes.
 
+use std::collections::BTreeSet;
+
 use uring::errno::Errno;
-use uring::file::{self, File};
+use uring::file::File;
 use uring::identity::Identity;
 
 use super::directory::Directory;
 use super::names::{self, Kind};
+use super::scan::Scan;
 use super::trail::Trail;
 use crate::fs::tree::Tree;
 
@@ -27,7 +30,8 @@ pub(super) async fn has_object(
     identity: Identity,
 ) -> Result<bool, Errno> {
     // The key text is that of the parent, the name, and a slash.
-    let mut path: Trail<Vec<Box<str>>> = Trail::new(parent.clone(), key.len().saturating_sub(name.len() + 1));
+    let mut path: Trail<BTreeSet<Box<str>>> =
+        Trail::new(parent.clone(), key.len().saturating_sub(name.len() + 1));
     let mut next = Directory::open(tree, parent, name, key.to_owned(), identity).await?;
     let mut found = 1;
     loop {
@@ -40,7 +44,7 @@ pub(super) async fn has_object(
             path.push(directory, children);
         }
         let Some((directory, children)) = path.innermost(tree, identity).await? else { return Ok(false) };
-        match children.pop() {
+        match children.pop_last() {
             Some(child) => {
                 let key = format!("{}{child}/", directory.key);
                 next = Directory::open(tree, &directory.file, &child, key, identity).await?;
@@ -51,20 +55,21 @@ pub(super) async fn has_object(
 }
 
 /// The directories in a directory, or none when it is an object or holds one.
-async fn look(directory: &Directory) -> Result<Option<Vec<Box<str>>>, Errno> {
+async fn look(directory: &Directory) -> Result<Option<BTreeSet<Box<str>>>, Errno> {
     if directory.object().await?.is_some() {
         return Ok(None);
     }
-    let mut children = Vec::new();
+    let mut children = BTreeSet::new();
+    let mut scan = Scan::begin(directory).await?;
     loop {
-        let entries = file::read_directory(&directory.file).await?;
+        let entries = scan.next().await?;
         if entries.is_empty() || children.len() > DIRECTORIES_MAX {
             return Ok(Some(children));
         }
         for entry in &entries {
             match names::listable(directory, entry).await? {
                 Some((_, Kind::File)) => return Ok(None),
-                Some((name, Kind::Directory)) => children.push(name.into()),
+                Some((name, Kind::Directory)) => drop(children.insert(name.into())),
                 None => {}
             }
         }

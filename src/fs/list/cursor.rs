@@ -65,7 +65,10 @@ impl<'a> Cursor<'a> {
             Err(errno) if has_vanished(errno) || errno == Errno::NAMETOOLONG => return Ok(cursor),
             Err(errno) => return Err(failed(errno)),
         };
-        let directory = Directory::of(tree, file, start.to_owned(), identity).await.map_err(failed)?;
+        let directory = match Directory::of(tree, file, start.to_owned(), identity) {
+            Err(errno) if has_vanished(errno) => return Ok(cursor),
+            directory => directory.map_err(failed)?,
+        };
         cursor.first = cursor.enter(directory).await?;
         Ok(cursor)
     }

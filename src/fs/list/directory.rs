@@ -13,9 +13,10 @@ use uring::stat::{self, FileKind, Stat};
 
 use super::Listed;
 use super::hidden::{self, Reason};
+use crate::fs::entries;
 use crate::fs::metadata::record::{self, Record};
 use crate::fs::metadata::view::{self, FileState};
-use crate::fs::mount::Attributes;
+use crate::fs::mount::{Attributes, Filesystem, MountKey};
 use crate::fs::path::KeyKind;
 use crate::fs::tree::{BENEATH, Shared, Tree, own_directory_opening};
 
@@ -27,8 +28,19 @@ pub(super) struct Directory {
     pub(super) key: String,
     /// Where names that are not listed are counted.
     pub(super) shared: Arc<Shared>,
+    /// In which order its names come.
+    pub(super) order: Order,
     attributes: Attributes,
     identity: Identity,
+}
+
+/// In which order the names of a directory come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// New names, and names that are replaced, come behind all others: btrfs.
+    Appended,
+    /// Any.
+    Unknown,
 }
 
 impl Directory {
@@ -44,7 +56,10 @@ impl Directory {
         identity: Identity,
     ) -> Result<Option<Directory>, Errno> {
         match file::open(parent, c_string(path), own_directory_opening(), identity).await {
-            Ok(file) => Directory::of(tree, file, key, identity).await.map(Some),
+            Ok(file) => match Directory::of(tree, file, key, identity) {
+                Err(errno) if entries::is_removed(errno) => Ok(None),
+                directory => directory.map(Some),
+            },
             Err(errno) if has_vanished(errno) => Ok(None),
             Err(Errno::ACCES | Errno::PERM) => {
                 let name = key.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -56,20 +71,12 @@ impl Directory {
     }
 
     /// The directory of an open file.
-    pub(super) async fn of(
-        tree: &Tree,
-        file: File,
-        key: String,
-        identity: Identity,
-    ) -> Result<Directory, Errno> {
-        let attributes_of = |id| tree.shared.mount(id).map_or(Attributes::Remote, |mount| mount.attributes());
-        let attributes = attributes_of(tree.root_mount_id);
-        let mut directory = Directory { file, key, shared: tree.shared.clone(), attributes, identity };
-        let mount_id = directory.stat().await?.mount_id;
-        if mount_id != tree.root_mount_id {
-            directory.attributes = attributes_of(mount_id);
-        }
-        Ok(directory)
+    pub(super) fn of(tree: &Tree, file: File, key: String, identity: Identity) -> Result<Directory, Errno> {
+        let mount = tree.shared.mount(MountKey::of(&stat::stat_cached(&file)?));
+        let attributes = mount.as_ref().map_or(Attributes::Remote, |mount| mount.attributes());
+        let is_btrfs = mount.is_some_and(|mount| mount.filesystem == Filesystem::Btrfs);
+        let order = if is_btrfs { Order::Appended } else { Order::Unknown };
+        Ok(Directory { file, key, shared: tree.shared.clone(), order, attributes, identity })
     }
 
     /// What the kernel says of it now.
@@ -86,7 +93,10 @@ impl Directory {
         if record.kind != KeyKind::Directory {
             return Ok(None);
         }
-        let stat = self.stat().await?;
+        let stat = match self.stat().await {
+            Err(errno) if entries::is_removed(errno) => return Ok(None),
+            stat => stat?,
+        };
         let state = FileState {
             kind: KeyKind::Directory,
             inode: stat.inode,
@@ -112,6 +122,8 @@ impl Directory {
             Ok(record) => Ok(record),
             // The same answers as the reader takes for no record.
             Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE | Errno::PERM) => Ok(None),
+            // One that has been removed is no object any more.
+            Err(errno) if entries::is_removed(errno) => Ok(None),
             Err(errno) => Err(errno),
         }
     }

@@ -14,6 +14,7 @@ mod directory;
 mod hidden;
 mod names;
 mod object;
+mod scan;
 mod trail;
 
 use crate::s3::etag::ETag;

@@ -1,18 +1,18 @@
 //! The names of one directory that a listing wants, in the order of their keys, a bounded window at a time.
 //!
 //! A directory is read whole, because its order is the filesystem's; of what is wanted only the first names are kept, so
-//! memory does not grow with the directory. When they are used up it is read again from there. A directory that moved
-//! while it was read is read again and the names united: btrfs and tmpfs leave a key out of a scan that it is replaced
-//! under (334 of 400 seen). Source: getdents64(2).
+//! memory does not grow with the directory. When they are used up it is read again from there. That no name is missed
+//! while the directory changes is the scan's business. Source: getdents64(2).
 
 use std::collections::BTreeSet;
 
 use uring::errno::Errno;
-use uring::file::{self, Entry};
-use uring::stat::{FileKind, Stat};
+use uring::file::Entry;
+use uring::stat::FileKind;
 
 use super::directory::Directory;
 use super::hidden::{self, Reason};
+use super::scan::Scan;
 use crate::fs::key;
 use crate::fs::path::RESERVED_PREFIX;
 use crate::s3::names::ObjectKey;
@@ -21,13 +21,6 @@ use crate::s3::names::ObjectKey;
 /// files is read once a page.
 pub(super) const WINDOW: usize = 1_024;
 const _: () = assert!(WINDOW > 1_000 + 1);
-
-/// Most times a directory is read for one window. Somebody who changes it faster than that gets what three scans saw.
-const READS_MAX: usize = 3;
-
-/// Kernels before 6.13 stamp all changes of one tick alike: a directory that changed so shortly before its scan may
-/// change in the scan without its times telling.
-const TICK_NS: i64 = 10_000_000;
 
 /// Names in order; a directory's ends in `/`, which is where its keys sort.
 #[derive(Default)]
@@ -77,40 +70,13 @@ pub(super) async fn read(
     wants: impl Fn(&str) -> bool,
 ) -> Result<Names, Errno> {
     let mut names = Names::default();
-    let mut before = directory.stat().await?;
-    for pass in 0..READS_MAX {
-        file::rewind_directory(&directory.file)?;
-        scan(directory, from, &wants, &mut names).await?;
-        let after = directory.stat().await?;
-        let is_fresh = pass == 0 && changed_within_a_tick(&before, uring::time::unix_ns());
-        if !has_moved(&before, &after) && !is_fresh {
-            break;
-        }
-        before = after;
-    }
-    Ok(names.finish())
-}
-
-fn has_moved(before: &Stat, after: &Stat) -> bool {
-    (before.modified_ns, before.changed_ns) != (after.modified_ns, after.changed_ns)
-}
-
-fn changed_within_a_tick(stat: &Stat, now_unix_ns: u64) -> bool {
-    stat.changed_ns > i64::try_from(now_unix_ns).unwrap_or(i64::MAX) - TICK_NS
-}
-
-async fn scan(
-    directory: &Directory,
-    from: &str,
-    wants: &impl Fn(&str) -> bool,
-    names: &mut Names,
-) -> Result<(), Errno> {
     // One buffer for the key texts of the whole scan.
     let mut text = directory.key.clone();
+    let mut scan = Scan::begin(directory).await?;
     loop {
-        let entries = file::read_directory(&directory.file).await?;
+        let entries = scan.next().await?;
         if entries.is_empty() {
-            return Ok(());
+            return Ok(names.finish());
         }
         for entry in &entries {
             // Most names of a large directory end here, so this comes before they are looked at any closer. One that

@@ -52,7 +52,10 @@ async fn look_from_outside(
         Err(errno) if has_vanished(errno) || matches!(errno, Errno::ACCES | Errno::PERM) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    let stat = stat::stat_slow(&found).await?;
+    let stat = match stat::stat_slow(&found).await {
+        Err(errno) if has_vanished(errno) => return Ok(None),
+        stat => stat?,
+    };
     if stat.kind != FileKind::Regular {
         return Ok(None);
     }

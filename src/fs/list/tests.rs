@@ -436,6 +436,67 @@ fn what_cannot_be_opened() {
     assert_eq!(with_failing_open(4, Errno::MFILE), failed("SlowDown"));
 }
 
+/// One page of `a`, `d/b`, `e/`, an object, and `f/g/`, none, with the Nth operation of a kind saying that what it was about
+/// has been removed; none when a page did not come.
+fn with_something_removed(kind: OperationKind, nth: u64, delimiter: &'static str) -> Option<Vec<String>> {
+    let root = root();
+    for key in ["a", "d/b", "e/"] {
+        assert!(make(root.path(), key));
+    }
+    std::fs::create_dir_all(root.path().join("bkt/f/g")).unwrap();
+    on_core(root.path(), Name::Threads, move |fixture| async move {
+        let fault = Fault::Fail(Errno::NOENT);
+        fault::install(vec![Rule { kind: Some(kind), nth: Nth::Only(nth), fault }]);
+        let delimiter = Some(delimiter).filter(|text| !text.is_empty());
+        let listing = Listing { prefix: "", delimiter, after: "" };
+        let page = Cursor::open(&fixture.tree, &fixture.bucket, listing, Identity::SERVER).await.ok()?;
+        let page = page.page(1000).await.ok()?;
+        Some(page.objects.into_iter().map(|object| object.key).chain(page.common_prefixes).collect())
+    })
+}
+
+#[test]
+fn what_is_removed_during_a_listing_is_left_out() {
+    for kind in [OperationKind::ReadDirectory, OperationKind::Stat, OperationKind::GetAttribute] {
+        for delimiter in ["", "/"] {
+            for nth in 1..=24 {
+                let page = with_something_removed(kind, nth, delimiter);
+                assert!(page.is_some(), "{kind:?} {nth} {delimiter:?}: an error and not a shorter page");
+            }
+        }
+    }
+}
+
+/// The kernel itself says so of a directory that is removed between its opening and the read.
+#[test]
+fn a_directory_that_is_removed_before_it_is_read_is_empty() {
+    for engine in engines() {
+        for delimiter in ["", "/"] {
+            let root = root();
+            for key in ["a", "d/b"] {
+                assert!(make(root.path(), key));
+            }
+            let bucket = root.path().join("bkt");
+            // The bucket is read twice, or four times if it is still young.
+            let slow = Fault::Delay(std::time::Duration::from_millis(100));
+            let rule = Rule { kind: Some(OperationKind::ReadDirectory), nth: Nth::From(3), fault: slow };
+            let seen = on_core(root.path(), engine, move |fixture| async move {
+                fault::install(vec![rule]);
+                let listing = async { walk(&fixture, &ask("", delimiter, "", 10)).await };
+                let removing = async {
+                    uring::time::sleep(std::time::Duration::from_millis(50)).await;
+                    while std::fs::remove_dir_all(bucket.join("d")).is_ok() {}
+                    Vec::new()
+                };
+                let both: [std::pin::Pin<Box<dyn Future<Output = Vec<String>>>>; 2] =
+                    [Box::pin(listing), Box::pin(removing)];
+                crate::fs::together::together(both).await.swap_remove(0)
+            });
+            assert_eq!(seen, ["a"], "{engine} {delimiter:?}");
+        }
+    }
+}
+
 /// Levels of a tree that is deeper than any listing may have open.
 const DEEP: usize = 200;
 /// The levels, the files of one step, the bucket and a little more.

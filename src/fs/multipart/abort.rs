@@ -22,7 +22,7 @@ pub async fn abort(tree: &Tree, bucket: &Bucket, key: &ObjectKey, id: &UploadId)
     let store = store.map_err(|errno| s3_error(Doing::Remove, errno))?;
     let store = store.ok_or_else(|| no_such_upload(id))?;
     let found = upload::find_in(&store, key, id).await?;
-    let _held = hold(&found).await?;
+    let _held = hold(&bucket.mount, &found).await?;
     upload::remove(tree, &store, id).await.map_err(|errno| s3_error(Doing::Remove, errno))?;
     fence.end();
     Ok(())

@@ -18,7 +18,6 @@ use super::claims::Fence;
 use super::complete::{Completed, Destination, total_bytes};
 use super::record::{PartRecord, in_place_name};
 use super::upload::{Upload, instance_of};
-use crate::fs::bucket::Bucket;
 use crate::fs::commit::{self, Target};
 use crate::fs::failure::{Doing, s3_error};
 use crate::fs::flush;
@@ -188,15 +187,11 @@ pub(super) async fn assemble(
         }
     }
     if copied_bytes(&Way::Copy, &target.bucket.mount, parts) > 0 {
-        check_space(target.bucket, total_bytes(parts))?;
+        writer::check_announced(target.bucket, total_bytes(parts)).await?;
     }
     fill(target, upload, staged.file(), None, parts).await?;
     name_whole(target, upload, staged.file()).await;
     Ok(staged)
-}
-
-fn check_space(bucket: &Bucket, bytes: u64) -> Result<(), S3Error> {
-    writer::check_announced(bucket, bytes)
 }
 
 /// Whether two files have the same owner, group, mode and ACL.

@@ -19,9 +19,11 @@ use super::sweep;
 use super::upload::{self, Upload, no_such_upload, read_own_file};
 use crate::digest::stream::{Kind, Stream, Wanted};
 use crate::fs::bucket::{Bucket, Store};
-use crate::fs::commit::{self, Target};
+use crate::fs::commit::{self, Target, Uncommitted};
 use crate::fs::failure::{Doing, s3_error};
+use crate::fs::flush;
 use crate::fs::metadata::view::Metadata;
+use crate::fs::mount::Mount;
 use crate::fs::path::KeyPath;
 use crate::fs::tree::{BENEATH, Tree};
 use crate::fs::writer::OBJECT_BYTES_MAX;
@@ -125,7 +127,7 @@ pub async fn plan(
     }
     let upload = upload::find_in(&store, &destination.key, id).await?;
     let completion = completion()?;
-    let held = hold(&upload).await?;
+    let held = hold(&destination.bucket.mount, &upload).await?;
     let records = upload.parts(&upload.numbers().await?).await?;
     let parts = validate(id, &completion.parts, &records)?;
     let made = describe(&upload.record, &completion, &parts)?;
@@ -143,7 +145,7 @@ pub async fn plan(
 /// Makes sure that no other server ends the upload at the same time.
 ///
 /// Errors: NoSuchUpload, ServiceUnavailable.
-pub(super) async fn hold(upload: &Upload) -> Result<Option<lock::Held>, S3Error> {
+pub(super) async fn hold(mount: &Mount, upload: &Upload) -> Result<Option<lock::Held>, S3Error> {
     let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     let name = CString::from(record::UPLOAD);
     let opened = match file::open(&upload.directory, name, opening, Identity::SERVER).await {
@@ -151,7 +153,7 @@ pub(super) async fn hold(upload: &Upload) -> Result<Option<lock::Held>, S3Error>
         Err(Errno::NOENT) => return Err(no_such_upload(&upload.id)),
         Err(errno) => return Err(s3_error(Doing::Read, errno)),
     };
-    match lock::try_lock(&opened) {
+    match mount.try_lock(&opened, lock::Hold::Exclusive).await {
         Ok(held) => Ok(Some(held)),
         Err(Errno::AGAIN) => Err(S3Error::new(Code::ServiceUnavailable)
             .with_message("another server is completing or aborting this upload")),
@@ -276,7 +278,7 @@ impl Plan {
         let target = self.destination.target();
         let mut made = self.made;
         match &self.way {
-            Way::Published => commit::settle_again(&target).await?,
+            Way::Published => flush::settle_again(&target).await?,
             Way::InPlace(_) | Way::Copy => {
                 let staged = assemble::assemble(&target, &self.upload, &self.way, &self.parts).await?;
                 let metadata = Metadata {
@@ -287,11 +289,16 @@ impl Plan {
                     part_sizes: PartSizes::of(self.parts.iter().map(|part| part.size_bytes)),
                     version_id: None,
                 };
-                let committed = commit::commit(&target, staged, &metadata, &self.condition).await;
-                if committed.is_err() {
-                    assemble::forget_whole(&self.upload).await;
+                match commit::try_commit(&target, staged, &metadata, &self.condition).await {
+                    Ok(committed) => made.etag = committed.etag,
+                    Err(Uncommitted { error, name }) => {
+                        // By that name it is known again when this is asked for once more.
+                        if name == commit::Name::NotGiven {
+                            assemble::forget_whole(&self.upload).await;
+                        }
+                        return Err(error);
+                    }
                 }
-                made.etag = committed?.etag;
             }
         }
         let tombstone =

@@ -101,7 +101,7 @@ pub async fn begin<'a>(
     if let Some(bytes) = announced_bytes.filter(|bytes| *bytes > PART_BYTES_MAX) {
         return Err(writer::too_large(bytes, PART_BYTES_MAX));
     }
-    writer::check_announced(target.bucket, announced_bytes.unwrap_or(0))?;
+    writer::check_announced(target.bucket, announced_bytes.unwrap_or(0)).await?;
     let claims = &target.tree.shared.uploads;
     let slot = announced_bytes.and_then(|bytes| claims.claim(&upload.id, number, bytes));
     let in_place = match slot {

@@ -16,6 +16,7 @@ use uring::stat::{self, FileKind};
 use super::record::{PartRecord, UPLOAD, side_of_name};
 use super::upload::{self, directory_name, instance_of, read_own_file};
 use crate::fs::bucket::{Bucket, Store, readable};
+use crate::fs::entries;
 use crate::fs::inflight::{self, TEMPORARY_PREFIX};
 use crate::fs::tree::{BENEATH, Tree, own_directory_opening};
 use crate::s3::names::UploadId;
@@ -141,10 +142,13 @@ async fn sweep_temporary(directory: &File, name: &str, census: &mut Census<'_>) 
 
 /// The names in a directory of the server's own; what is no UTF-8 is none of ours.
 pub(in crate::fs) async fn names(directory: &File) -> Result<Vec<String>, Errno> {
-    let directory = readable(directory).await?;
+    let directory = match readable(directory).await {
+        Err(errno) if entries::is_removed(errno) => return Ok(Vec::new()),
+        directory => directory?,
+    };
     let mut names = Vec::new();
     loop {
-        let entries = file::read_directory(&directory).await?;
+        let entries = entries::read(&directory).await?;
         if entries.is_empty() {
             return Ok(names);
         }

@@ -63,11 +63,15 @@ pub enum Kind {
     Copy,
     /// `futimens`.
     SetTimes,
+    /// `fstatfs`.
+    Space,
+    /// `flock`.
+    Lock,
 }
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = Kind::SetTimes as usize + 1;
+    pub const COUNT: usize = Kind::Lock as usize + 1;
 }
 
 /// One operation with all it owns.
@@ -96,6 +100,8 @@ pub(crate) enum Op {
     CopyRange(pool_only::CopyRange),
     CloneRange(pool_only::CloneRange),
     SetTimes(pool_only::SetTimes),
+    AskSpace(pool_only::AskSpace),
+    LockFile(pool_only::LockFile),
 }
 
 const _: () = assert!(size_of::<Op>() <= 96, "an operation must fit its slot");
@@ -136,6 +142,8 @@ impl Op {
             Op::ReadDirectory(_) => Kind::ReadDirectory,
             Op::CopyRange(_) | Op::CloneRange(_) => Kind::Copy,
             Op::SetTimes(_) => Kind::SetTimes,
+            Op::AskSpace(_) => Kind::Space,
+            Op::LockFile(_) => Kind::Lock,
         }
     }
 
@@ -166,6 +174,7 @@ impl Op {
             Op::GetAttribute(op) => Some(op.entry()),
             Op::Stat(op) => Some(op.entry()),
             Op::ReadDirectory(_) | Op::CopyRange(_) | Op::CloneRange(_) | Op::SetTimes(_) => None,
+            Op::AskSpace(_) | Op::LockFile(_) => None,
         }
     }
 
@@ -199,6 +208,8 @@ impl Op {
             Op::CopyRange(op) => op.call(),
             Op::CloneRange(op) => op.call(),
             Op::SetTimes(op) => op.call(),
+            Op::AskSpace(op) => op.call(),
+            Op::LockFile(op) => op.call(),
         }
     }
 
@@ -219,6 +230,7 @@ impl Op {
                 Waits::Pool
             }
             Op::ReadDirectory(_) | Op::CopyRange(_) | Op::CloneRange(_) | Op::SetTimes(_) => Waits::Pool,
+            Op::AskSpace(_) | Op::LockFile(_) => Waits::Pool,
         }
     }
 
@@ -246,6 +258,8 @@ impl Op {
             Op::CopyRange(op) => &op.to,
             Op::CloneRange(op) => &op.to,
             Op::SetTimes(op) => &op.file,
+            Op::AskSpace(op) => &op.file,
+            Op::LockFile(op) => &op.file,
         };
         Some(file.lane())
     }

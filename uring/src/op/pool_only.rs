@@ -1,7 +1,8 @@
-//! Operations that no opcode serves: reading a directory, copying and cloning ranges, setting times.
+//! Operations that no opcode serves: reading a directory, copying and cloning ranges, setting times, asking for space,
+//! locking.
 //!
 //! Both engines run them in the blocking pool, on descriptors that were opened under the caller's identity.
-//! Source: getdents64(2), copy_file_range(2), ioctl_ficlonerange(2), futimens(3).
+//! Source: getdents64(2), copy_file_range(2), ioctl_ficlonerange(2), futimens(3), fstatfs(2), flock(2).
 
 use std::os::fd::RawFd;
 
@@ -95,6 +96,34 @@ impl SetTimes {
         ];
         // SAFETY: two valid timespecs, read during the call.
         let result = unsafe { libc::futimens(self.file.raw(), times.as_ptr()) };
+        Errno::of_call(i64::from(result))
+    }
+}
+
+/// `fstatfs`.
+pub(crate) struct AskSpace {
+    pub(crate) file: File,
+    pub(crate) out: Box<libc::statfs>,
+}
+
+impl AskSpace {
+    pub(crate) fn call(&mut self) -> i32 {
+        // SAFETY: `out` is a whole statfs owned by this operation.
+        let result = unsafe { libc::fstatfs(self.file.raw(), &mut *self.out) };
+        Errno::of_call(i64::from(result))
+    }
+}
+
+/// `flock`, exclusive or shared, that waits for no other holder; on a network filesystem it waits for the server.
+pub(crate) struct LockFile {
+    pub(crate) file: File,
+    pub(crate) operation: i32,
+}
+
+impl LockFile {
+    pub(crate) fn call(&mut self) -> i32 {
+        // SAFETY: flock takes a descriptor, which is open, and a number.
+        let result = unsafe { libc::flock(self.file.raw(), self.operation) };
         Errno::of_call(i64::from(result))
     }
 }

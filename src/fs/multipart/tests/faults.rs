@@ -72,6 +72,30 @@ fn a_full_disk_at_any_step_of_complete_loses_nothing() {
 }
 
 #[test]
+fn a_complete_that_failed_late_knows_its_object_again() {
+    on_both_engines(|server| async move {
+        let (first, last) = (body(1, PART), body(2, 5000));
+        let mut late = 0;
+        for nth in (1..).step_by(stride()) {
+            let (id, list) = completable(&server, Shape::Gap, [&first, &last]).await;
+            fault::install(vec![Rule { kind: None, nth: Nth::Only(nth), fault: Fault::Fail(Errno::NOSPC) }]);
+            let outcome = server.complete_if(&id, &list, WriteCondition::Absent).await;
+            let counted = fault::counted();
+            fault::install(Vec::new());
+            late += usize::from(outcome.is_err() && server.content().is_some());
+            let again = server.complete_if(&id, &list, WriteCondition::Absent).await;
+            again.unwrap_or_else(|error| panic!("{nth}: {error:?}"));
+            server.check_object(&[&first, &last]).await;
+            clear(&server);
+            if counted < nth {
+                break;
+            }
+        }
+        assert!(late > 0 || stride() > 1, "no step failed after the name was given");
+    });
+}
+
+#[test]
 fn a_part_after_a_complete_that_failed_late_leaves_the_object_alone() {
     on_both_engines(|server| async move {
         let (first, last, other) = (body(1, PART), body(2, 5000), body(3, PART));
