@@ -51,8 +51,7 @@ pub struct TemporaryName {
 
 /// A file that has no name of its own yet.
 pub struct Staged {
-    // `None` only while it is dropped.
-    file: Option<File>,
+    file: File,
     // Taken by the commit, which renames it.
     pub(super) temporary: Option<TemporaryName>,
     pub(super) identity: Identity,
@@ -60,7 +59,7 @@ pub struct Staged {
 
 impl Staged {
     fn new(file: File, temporary: Option<TemporaryName>, identity: Identity) -> Staged {
-        Staged { file: Some(file), temporary, identity }
+        Staged { file, temporary, identity }
     }
 
     /// A file that has a name in a directory of the server's own, and is to get one in the tree.
@@ -79,16 +78,12 @@ impl Staged {
 
     /// The file, open for reading and writing.
     pub fn file(&self) -> &File {
-        self.file.as_ref().expect("the file is there until the drop")
+        &self.file
     }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // The last close of a large nameless file frees its space, so it goes through the engine.
-        if let Some(file) = self.file.take() {
-            file::close(file);
-        }
         if let Some(temporary) = self.temporary.take() {
             remove_later(temporary, self.identity);
         }

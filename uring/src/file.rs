@@ -1,8 +1,8 @@
 //! Files and directories: open descriptors and the operations on them.
 //!
-//! Every function that waits submits its operation at the call and returns the future of its result, so that a caller
-//! may start several. What allocates or names something takes an identity. `read_attribute` is a plain call for
-//! local filesystems; its `_slow` form goes through the engine. Which path is legal is for the floors above.
+//! Functions that return `impl Future` submit their operation at the call, so that a caller may start several; an
+//! `async fn` begins when it is polled. What allocates or names something takes an identity. `read_attribute` is a plain
+//! call for local filesystems; its `_slow` form goes through the engine. Which path is legal is for the floors above.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -22,14 +22,36 @@ use crate::lane::Lane;
 use crate::op::{Kind, Op, attribute, content, name, pool_only};
 use crate::stat::FileKind;
 
-/// An open file or directory; clones share the descriptor, the last one closes it.
+/// An open file or directory; clones share the descriptor, the last one closes it and waits for nothing.
 #[derive(Clone)]
 pub struct File(Rc<Inner>);
 
 struct Inner {
-    fd: OwnedFd,
+    // `None` only while it is dropped.
+    fd: Option<OwnedFd>,
     is_direct: Cell<bool>,
     lane: Cell<Lane>,
+    closing: Cell<Closing>,
+}
+
+/// Where the last close of a descriptor runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// On the core, with a plain call.
+    Here,
+    /// Through the engine, on a thread that may wait.
+    Engine,
+}
+
+impl Closing {
+    /// Decided by what the file is opened for. One that is written may have no name, because it never got one or has lost
+    /// it: its last close frees its space, half a second for 16 GiB, and waits while its filesystem is frozen. A file that
+    /// is only read has a name as a rule, and its close does next to nothing: a trip to a thread would cost a small GET
+    /// more than all its other calls on the file. Readers of large ones say so (`File::may_hold_much`).
+    fn of(flags: i32) -> Closing {
+        let is_path = flags & libc::O_PATH != 0;
+        if is_path || flags & libc::O_ACCMODE == libc::O_RDONLY { Closing::Here } else { Closing::Engine }
+    }
 }
 
 /// How to open a file.
@@ -80,7 +102,14 @@ impl File {
 
     pub(crate) fn opened(fd: OwnedFd, flags: i32) -> File {
         let is_direct = Cell::new(flags & libc::O_DIRECT != 0);
-        File(Rc::new(Inner { fd, is_direct, lane: Cell::default() }))
+        let closing = Cell::new(Closing::of(flags));
+        File(Rc::new(Inner { fd: Some(fd), is_direct, lane: Cell::default(), closing }))
+    }
+
+    /// Says that the file, although it is only read, has so much space that to free it takes long: it may lose its name
+    /// while it is open, and its last close must not keep the core then.
+    pub fn may_hold_much(&self) {
+        self.0.closing.set(Closing::Engine);
     }
 
     /// Says on which mount the file lies: its operations, and those of files opened below it from now on, share the
@@ -100,7 +129,7 @@ impl File {
 
     /// The descriptor's number; valid as long as a clone lives.
     pub fn raw(&self) -> RawFd {
-        self.0.fd.as_raw_fd()
+        self.0.fd.as_ref().expect("the descriptor is there until the drop").as_raw_fd()
     }
 
     /// Whether content moves past the page cache.
@@ -118,6 +147,17 @@ impl File {
         Errno::check(Errno::of_call(i64::from(result)))?;
         self.0.is_direct.set(false);
         Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let fd = self.fd.take();
+        // A thread that is no core, or not any more, has no engine: there the close is a plain call, as this returns.
+        if self.closing.get() == Closing::Engine && cores::try_with(|_| ()).is_some() {
+            let close = content::Close { fd, lane: self.lane.get() };
+            Flight::new(Op::Close(close), Identity::SERVER).detach();
+        }
     }
 }
 
@@ -266,15 +306,6 @@ pub fn truncate(
     identity: Identity,
 ) -> impl Future<Output = Result<(), Errno>> + use<> {
     plain(Op::Truncate(content::Truncate { file: file.clone(), length }), identity)
-}
-
-/// Closes a file through the engine when this is its last clone, without waiting: the last close of an unlinked file
-/// frees its space, which takes as long as the file is large.
-pub fn close(file: File) {
-    if let Ok(inner) = Rc::try_unwrap(file.0) {
-        let close = content::Close { fd: Some(inner.fd), lane: inner.lane.get() };
-        Flight::new(Op::Close(close), Identity::SERVER).detach();
-    }
 }
 
 /// Reads into `range` of a block.

@@ -240,7 +240,6 @@ impl PartFile<'_> {
             }
             Place::Kept => {}
         }
-        file::close(self.file);
     }
 
     /// Records a part that has arrived whole, in place of one that had its number.

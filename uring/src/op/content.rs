@@ -195,7 +195,7 @@ impl Truncate {
     }
 }
 
-/// Closes a descriptor that has one owner left.
+/// Closes a descriptor whose last owner is gone.
 pub(crate) struct Close {
     // `None` once the kernel has been given the descriptor, so that it is never closed twice.
     pub(crate) fd: Option<OwnedFd>,
@@ -205,7 +205,8 @@ pub(crate) struct Close {
 impl Close {
     pub(crate) fn entry(&mut self) -> squeue::Entry {
         let fd = self.fd.take().map_or(-1, IntoRawFd::into_raw_fd);
-        opcode::Close::new(types::Fd(fd)).build()
+        // Without the flag the kernel closes a file of a local filesystem while it takes the submission, on the core.
+        opcode::Close::new(types::Fd(fd)).build().flags(squeue::Flags::ASYNC)
     }
 
     pub(crate) fn call(&mut self) -> i32 {
