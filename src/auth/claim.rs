@@ -10,6 +10,7 @@ use super::scope::{CredentialError, NamedCredential, SERVICE, Scope, TERMINATOR}
 use crate::http::head::RequestHead;
 use crate::http::is_token_byte;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::names::shortened;
 
 /// A request's signature and all that it says it covers.
 // INVARIANT: `signed_headers` has passed `check_signed_headers`; the scope's day is the date's day.
@@ -142,11 +143,6 @@ pub(super) fn check_single(head: &RequestHead) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// A header's text; one that is no UTF-8 is there and says nothing, which no rule accepts.
-pub(super) fn text_of<'a>(head: &'a RequestHead, name: &str) -> Option<&'a str> {
-    head.header(name).map(|value| std::str::from_utf8(value).unwrap_or_default())
-}
-
 /// Reads the text of `x-amz-content-sha256`.
 ///
 /// Errors: InvalidArgument for anything that is not a mode.
@@ -161,11 +157,6 @@ pub(super) fn payload_mode(text: &str) -> Result<PayloadMode, S3Error> {
             .with_element("ArgumentName", CONTENT_SHA256)
             .with_element("ArgumentValue", shortened(text))
     })
-}
-
-/// The beginning of a client's text, long enough to recognise it in an error document.
-fn shortened(text: &str) -> String {
-    text.chars().take(128).collect()
 }
 
 /// Most names of a list of signed headers: all that a head may have, and one that is signed as absent.

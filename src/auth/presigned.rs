@@ -114,7 +114,7 @@ fn check_time(date: &AmzDate, expires_s: i64, now_unix_s: i64) -> Result<(), S3E
 
 /// The URL's own word, which is signed as a parameter too, or else the header's; two that differ are refused.
 fn payload<'a>(head: &'a RequestHead, query: &'a Query) -> Result<(PayloadMode, &'a str), S3Error> {
-    let header = || claim::text_of(head, CONTENT_SHA256);
+    let header = || head.header_text(CONTENT_SHA256);
     let text = query.value(CONTENT_SHA256_NAME).or_else(header).unwrap_or(UNSIGNED_PAYLOAD);
     // The body is decoded by what the header says, so that must not say something else.
     if header().is_some_and(|header| header != text) {

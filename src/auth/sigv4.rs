@@ -23,7 +23,7 @@ pub(super) fn read<'a>(
 ) -> Result<Claim<'a>, S3Error> {
     let fields = Fields::parse(authorization)?;
     claim::check_single(head)?;
-    let payload_text = claim::text_of(head, CONTENT_SHA256).ok_or_else(|| {
+    let payload_text = head.header_text(CONTENT_SHA256).ok_or_else(|| {
         S3Error::new(Code::InvalidRequest)
             .with_message("Missing required header for this request: x-amz-content-sha256")
     })?;
@@ -104,7 +104,7 @@ fn incomplete() -> S3Error {
 }
 
 fn date_of(head: &RequestHead, now_unix_s: i64) -> Result<AmzDate, S3Error> {
-    let date = match claim::text_of(head, "x-amz-date") {
+    let date = match head.header_text("x-amz-date") {
         Some(text) => AmzDate::parse(text),
         None => head.header_text("date").and_then(|text| AmzDate::parse_date_header(text, now_unix_s)),
     };

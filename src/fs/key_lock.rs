@@ -183,15 +183,17 @@ impl Drop for Locking {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
         let hold = self.hold;
-        self.locks.change(self.name, |lock| match lock.granted.iter().position(|granted| *granted == ticket) {
-            Some(place) => {
-                lock.granted.swap_remove(place);
-                lock.release(hold);
-            }
-            None => {
-                lock.waiting.retain(|waiting| waiting.ticket != ticket);
-                // Those behind may have waited only for this one.
-                lock.serve();
+        self.locks.change(self.name, |lock| {
+            match lock.granted.iter().position(|granted| *granted == ticket) {
+                Some(place) => {
+                    lock.granted.swap_remove(place);
+                    lock.release(hold);
+                }
+                None => {
+                    lock.waiting.retain(|waiting| waiting.ticket != ticket);
+                    // Those behind may have waited only for this one.
+                    lock.serve();
+                }
             }
         });
     }
@@ -270,11 +272,15 @@ mod tests {
         let locks = Arc::new(KeyLocks::default());
         // The commits of a filesystem that hangs: as many keys as there are tables, and many more.
         let keys: Vec<String> = (0..10_000).map(|number| format!("key {number}")).collect();
-        let exclusive = |bucket, key: &String| poll(&mut locks.lock_in(bucket, key.as_bytes(), Hold::Exclusive));
+        let exclusive =
+            |bucket, key: &String| poll(&mut locks.lock_in(bucket, key.as_bytes(), Hold::Exclusive));
         let held: Vec<_> = keys.iter().map(|key| exclusive(ONE, key).expect("nobody has it")).collect();
         assert!(keys.iter().all(|key| exclusive(OTHER, key).is_some()));
         assert!(keys.iter().all(|key| exclusive(ONE, key).is_none()));
         drop(held);
-        assert!(locks.tables.iter().all(|table| table.lock().unwrap().is_empty()), "what nobody has is forgotten");
+        assert!(
+            locks.tables.iter().all(|table| table.lock().unwrap().is_empty()),
+            "what nobody has is forgotten"
+        );
     }
 }

@@ -340,7 +340,9 @@ mod tests {
     #[test]
     fn sizes_are_known_before_their_bytes() {
         let mut decoder = ChunkedDecoder::new();
-        for (piece, want) in [("5\r", 0), ("\n", 5), ("hello\r\n", 5), ("ffffffffffffff00\r\n", u64::MAX - 250)] {
+        for (piece, want) in
+            [("5\r", 0), ("\n", 5), ("hello\r\n", 5), ("ffffffffffffff00\r\n", u64::MAX - 250)]
+        {
             decoder.decode(&mut piece.as_bytes().to_vec()).unwrap();
             assert_eq!(decoder.chunked_bytes(), want, "{piece:?}");
         }

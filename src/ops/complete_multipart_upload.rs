@@ -101,6 +101,7 @@ fn invalid(message: String) -> S3Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::head::Parsed;
     use crate::s3::headers::tests::head_of;
 
     /// What is said of the object, as `size checksum type`, or the code.
@@ -125,6 +126,22 @@ mod tests {
         check(&[(crc, "y/Q5Jg=="), ("x-amz-checksum-crc32c", "y/Q5Jg==")], Err(Code::InvalidRequest));
         check(&[("x-amz-checksum-type", "HALF")], Err(Code::InvalidRequest));
         check(&[("x-amz-mp-object-size", "+7")], Err(Code::InvalidRequest));
+    }
+
+    /// A value that is no text is said all the same.
+    #[test]
+    fn what_cannot_be_read_is_not_overlooked() {
+        for name in ["x-amz-mp-object-size", "x-amz-checksum-crc32", "x-amz-checksum-type"] {
+            let bytes = [b"POST /b/k HTTP/1.1\r\n", name.as_bytes(), b": \xff\r\n\r\n"].concat();
+            let Ok(Parsed::Complete { head, .. }) = RequestHead::parse(&bytes) else { panic!("{name}") };
+            let said = [
+                object_bytes_of(&head).map(|_| ()),
+                checksum_of(&head).map(|_| ()),
+                checksum_type_of(&head).map(|_| ()),
+            ];
+            let refused = said.into_iter().filter_map(Result::err).map(|error| error.code());
+            assert_eq!(refused.collect::<Vec<_>>(), [Code::InvalidRequest], "{name}");
+        }
     }
 
     #[test]

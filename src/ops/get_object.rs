@@ -11,7 +11,7 @@ use crate::ops::call::Call;
 use crate::ops::put_object::with_checksum;
 use crate::ops::response::{Body, FileBody, Response};
 use crate::s3::error::{Code, S3Error};
-use crate::s3::headers::{not_implemented, wire_value};
+use crate::s3::headers::wire_value;
 use crate::s3::names::PartNumber;
 use crate::s3::precondition::{RangeUse, ReadConditions, ReadOutcome, precondition_failed};
 use crate::s3::range::{RangeHeader, Selection};
@@ -104,7 +104,8 @@ fn select_part(number: PartNumber, size_bytes: u64, metadata: &Metadata) -> Resu
     let (extent, count) = match (&metadata.part_sizes, metadata.etag.part_count()) {
         (Some(sizes), _) => (sizes.extent(number), sizes.count()),
         (None, Some(count)) if number.value() <= count && count > 1 => {
-            return Err(not_implemented("partNumber"));
+            return Err(S3Error::new(Code::NotImplemented)
+                .with_message("the sizes of the parts of this object were not kept when it was uploaded"));
         }
         // An object that was not uploaded in parts is its own only part.
         (None, None | Some(1)) => (Some((0, size_bytes)).filter(|_| number.value() == 1), 1),

@@ -91,9 +91,11 @@ impl Rule {
 ///
 /// Shape: `account_id` is 12 digits. Errors: AccessDenied when it is another.
 pub fn check_expected_bucket_owner(head: &RequestHead, account_id: &str) -> Result<(), S3Error> {
-    match head.header("x-amz-expected-bucket-owner") {
-        Some(expected) if expected != account_id.as_bytes() => Err(S3Error::new(Code::AccessDenied)),
-        Some(_) | None => Ok(()),
+    let mut expected = head.header_values("x-amz-expected-bucket-owner");
+    if expected.all(|owner| owner == account_id.as_bytes()) {
+        Ok(())
+    } else {
+        Err(S3Error::new(Code::AccessDenied))
     }
 }
 
@@ -365,6 +367,10 @@ pub(crate) mod tests {
             (vec![("x-amz-expected-bucket-owner", owner)], None),
             (vec![("x-amz-expected-bucket-owner", "000000000000")], Some(Code::AccessDenied)),
             (vec![("x-amz-expected-bucket-owner", "")], Some(Code::AccessDenied)),
+            (
+                vec![("x-amz-expected-bucket-owner", owner), ("x-amz-expected-bucket-owner", "000000000000")],
+                Some(Code::AccessDenied),
+            ),
         ] {
             let got = check_expected_bucket_owner(&head_of("GET", "/b", &headers), owner);
             assert_eq!(got.err().map(|error| error.code()), want, "{headers:?}");

@@ -184,10 +184,7 @@ pub fn refuse_unheeded(operation: Operation, head: &RequestHead) -> Result<(), S
 
 /// Whether an operation that changes something reads its conditions as a [`WriteCondition`].
 fn heeds_conditions(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::PutObject | Operation::CompleteMultipartUpload | Operation::DeleteObject
-    )
+    matches!(operation, Operation::PutObject | Operation::CompleteMultipartUpload | Operation::DeleteObject)
 }
 
 /// A date is no condition for a write: two writes of one second would both hold.

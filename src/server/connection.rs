@@ -12,7 +12,7 @@ use uring::net::{self, Readiness, Socket};
 use uring::time::{self, Moment};
 
 use crate::auth::authenticate::{Authenticated, PayloadAuth, authenticate};
-use crate::http::framing::{Framing, Persistence};
+use crate::http::framing::{BodyLength, Framing, Persistence};
 use crate::http::head::{Parsed, RequestHead};
 use crate::ops::call::Call;
 use crate::ops::incoming::{Incoming, NextRequest};
@@ -125,12 +125,8 @@ async fn serve_request(
 /// Whether the body of a caller who is not known, which nobody reads, stands in the way of the next request.
 fn unread(framing: &Framing) -> NextRequest {
     match framing.body {
-        crate::http::framing::BodyLength::Empty | crate::http::framing::BodyLength::Exact(0) => {
-            NextRequest::Readable
-        }
-        crate::http::framing::BodyLength::Exact(_) | crate::http::framing::BodyLength::Chunked => {
-            NextRequest::Lost
-        }
+        BodyLength::Empty | BodyLength::Exact(0) => NextRequest::Readable,
+        BodyLength::Exact(_) | BodyLength::Chunked => NextRequest::Lost,
     }
 }
 

@@ -12,13 +12,12 @@ use crate::ops::response::{Body, Response};
 use crate::s3::error::S3Error;
 use crate::s3::operation::Operation;
 use crate::s3::payload::{Payload, Purpose};
+use crate::s3::xml::multipart::COMPLETE_BYTES_MAX;
 
 /// The longest configuration document. Source: S3-wide limit of 1 MiB in ARCHITECTURE.md.
 const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// 1,000 keys of 1,024 bytes, escaped, are over a megabyte.
 const DELETE_OBJECTS_BYTES_MAX: usize = 2 << 20;
-/// 10,000 parts with their checksums are 1.66 MB.
-const COMPLETE_BYTES_MAX: usize = 4 << 20;
 
 /// Runs the operation of a call.
 pub async fn run(

@@ -79,13 +79,15 @@ def test_a_body_larger_than_the_free_space_is_refused_before_it_is_sent(s3_on):
     comes_back(point, before)
 
 
-def test_a_body_that_nobody_announced_leaves_space_to_others(s3_on):
+def test_a_body_that_nobody_announced_leaves_space_to_others(s3_on, kind):
     s3, point = s3_on(mounts.IMAGE_MIB)
+    # btrfs tells late what is taken, and a daemon is not asked: there the full disk ends the body.
+    pieces = LEFT_BYTES // MIB - 8 if kind in ("ext4", "xfs", "tmpfs") else 2 * LEFT_BYTES // MIB
     mounts.fill(point, LEFT_BYTES)
     before = mounts.free_bytes(point)
     piece = trees.content("endless", MIB)
     with RawPut(s3, "space", "old", None) as put:
-        for _ in range(LEFT_BYTES // MIB - 8):
+        for _ in range(pieces):
             put.send(piece)
         is_insufficient(*put.answer())
     comes_back(point, before)

@@ -224,7 +224,12 @@ fn chunks_beyond_the_longest_body() {
         let framed = |line: &str| format!("{:x}\r\n{line}\r\n", line.len());
         for (name, request, sent, (status, code)) in [
             ("an object", Request::put("key"), hex(object_max + 1), too_large),
-            ("an object behind a chunk", Request::put("key"), "1\r\na\r\n".to_owned() + &hex(object_max), too_large),
+            (
+                "an object behind a chunk",
+                Request::put("key"),
+                "1\r\na\r\n".to_owned() + &hex(object_max),
+                too_large,
+            ),
             ("a part", part(), hex(part_max + 1), too_large),
             ("a coded object", coded(Request::put("key")), framed(&hex(object_max + 1)), too_large),
             ("a coded part", coded(part()), framed(&hex(part_max + 1)), too_large),

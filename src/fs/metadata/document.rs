@@ -52,9 +52,10 @@ impl Document {
                 algorithm: checksum.algorithm().wire().to_owned(),
                 value: checksum.text(),
             }),
-            parts: self.part_sizes.as_ref().map(|sizes| {
-                sizes.runs().iter().map(|run| (run.count, run.size_bytes)).collect()
-            }),
+            parts: self
+                .part_sizes
+                .as_ref()
+                .map(|sizes| sizes.runs().iter().map(|run| (run.count, run.size_bytes)).collect()),
         };
         Some(serde_json::to_vec(&wire).expect("strings, maps of strings and a number always serialize"))
     }
@@ -75,9 +76,9 @@ impl Document {
             content_type: only_safe(wire.content_type),
             expires: only_safe(wire.expires),
         };
-        let runs = wire.parts.map(|parts| {
-            parts.into_iter().map(|(count, size_bytes)| Run { count, size_bytes }).collect()
-        });
+        let runs = wire
+            .parts
+            .map(|parts| parts.into_iter().map(|(count, size_bytes)| Run { count, size_bytes }).collect());
         let (user_metadata, part_sizes) = (only_safe_metadata(wire.user), runs.and_then(PartSizes::of_runs));
         Some(Document { headers, user_metadata, checksum, part_sizes })
     }

@@ -223,11 +223,8 @@ mod tests {
             assert_eq!((got.etag, got.part_sizes), (etag, None));
         }
         // After a POSIX write nobody knows of parts.
-        let parted = Metadata {
-            etag: ETag::of_parts([3; 16], 2),
-            part_sizes: PartSizes::of([3, 2]),
-            ..metadata()
-        };
+        let parted =
+            Metadata { etag: ETag::of_parts([3; 16], 2), part_sizes: PartSizes::of([3, 2]), ..metadata() };
         let encoded = parted.encode(FILE.kind, FILE.size_bytes, FILE.mtime_ns);
         assert_eq!(read(&encoded, &FileState { mtime_ns: 1, ..FILE }).part_sizes, None);
     }

@@ -220,9 +220,10 @@ impl RequestHead {
             .map(|spans| self.slice(spans.value))
     }
 
-    /// The first value of a header when it is UTF-8.
+    /// The first value of a header as text. One that is no UTF-8 is there and says nothing, which no rule takes for a value:
+    /// as none at all it would be a condition or a checksum that nobody looks at.
     pub fn header_text(&self, name: &str) -> Option<&str> {
-        self.header(name).and_then(|value| std::str::from_utf8(value).ok())
+        self.header(name).map(|value| std::str::from_utf8(value).unwrap_or_default())
     }
 
     /// How many lines carry this header.

@@ -165,6 +165,13 @@ proptest! {
     }
 
     #[test]
+    fn what_is_no_text_is_there(byte in 0x80_u8..) {
+        let bytes = [&b"GET / HTTP/1.1\r\nHost: h\r\nA: b"[..], &[byte], b"\r\n\r\n"].concat();
+        let (head, _) = parse(&bytes).unwrap().unwrap();
+        prop_assert_eq!((head.header_text("a"), head.header_text("b")), (Some(""), None));
+    }
+
+    #[test]
     fn what_is_written_is_read(
         path in "/[!-\"$->@-~]{0,40}",
         fields in proptest::collection::vec(("[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", "([!-~]([ -~]{0,20}[!-~])?)?"), 0..20),

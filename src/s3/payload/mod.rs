@@ -12,6 +12,7 @@ use crate::s3::aws_chunked::{AwsChunked, Signatures};
 use crate::s3::base64;
 use crate::s3::checksum::{Algorithm, Checksum, parse_content_md5};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::names::shortened;
 
 /// What a body is for, which says what its length and checksum headers mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +223,7 @@ fn coding(head: &RequestHead, trailer: Option<Algorithm>) -> Result<Coding, S3Er
                  value.",
             )
             .with_element("ArgumentName", CONTENT_SHA256)
-            .with_element("ArgumentValue", String::from_utf8_lossy(value))),
+            .with_element("ArgumentValue", shortened(&String::from_utf8_lossy(value)))),
     }
 }
 

@@ -77,7 +77,8 @@ fn path_style() {
     check("GET", "//key", &[], "InvalidBucketName");
     check("GET", "/.ringway/key", &[], "InvalidBucketName");
     check("GET", "/bucket/%", &[], "InvalidURI");
-    check("GET", "/bucket/%ff", &[], "InvalidArgument");
+    check("GET", "/bucket/%ff", &[], "GetObject bucket \u{fffd}");
+    check("DELETE", "/bucket/%ff", &[], "DeleteObject bucket \u{fffd}");
     check("GET", "/b%ffcket", &[], "InvalidBucketName");
     check("GET", &format!("/bucket/{}", "k".repeat(1025)), &[], "KeyTooLongError");
 }

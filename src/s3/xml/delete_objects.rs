@@ -78,6 +78,8 @@ fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, S3Error> {
     loop {
         match reader.next_child()? {
             None => break,
+            // Whoever looks at a request on its way must not see another key than the one that is deleted.
+            Some("Key") if !entry.key.is_empty() => return Err(malformed("an entry with two keys")),
             Some("Key") => entry.key = reader.text()?.into_owned(),
             // An empty element is how some clients say that they name none.
             Some("VersionId") => {
@@ -187,6 +189,7 @@ mod tests {
         check("none", "", None);
         check("no key", "<Object></Object>", None);
         check("empty key", "<Object><Key/></Object>", None);
+        check("two keys", "<Object><Key>a</Key><Key>b</Key></Object>", None);
         check("text", "<Object>k</Object>", None);
         check("as many as may be", &a.repeat(1000), Some((Verbose, (0..1000).map(|_| entry("a")).collect())));
         check("too many", &a.repeat(1001), None);
