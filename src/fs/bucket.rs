@@ -12,6 +12,7 @@ use uring::file::{self, Entry, File, Opening};
 use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
+use super::crossing;
 use super::failure::{Doing, s3_error};
 use super::flush;
 use super::inflight;
@@ -71,10 +72,10 @@ impl Bucket {
     /// Errors: NoSuchBucket, AccessDenied; NotImplemented for a directory that folds the case of names.
     pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
-        let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
+        let directory = crossing::open_bucket(tree, name, identity).await.map_err(failed)?;
         let stat = stat::stat(&directory).map_err(failed)?;
         // From here on a filesystem that hangs holds up its own buckets alone.
-        directory.belongs_to_mount(stat.mount_id);
+        directory.belongs_to_mount(stat.mount_id, tree.reach(stat.mount_id));
         let mount = match tree.shared.mount(stat.mount_id) {
             Some(mount) => mount,
             None => tree
@@ -124,7 +125,6 @@ impl Bucket {
             readable(&self.directory).await?
         };
         let own = Tree::own_directory(&top).await?;
-        own.belongs_to_mount(self.stat.mount_id);
         let buckets = open_or_make(&own, c"b", 0o711).await?;
         let id = CString::new(self.id()).expect("digits hold no NUL");
         let bucket = open_or_make(&buckets, &id, 0o711).await?;

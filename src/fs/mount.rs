@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::lane::Reach;
 use uring::stat;
 
 use super::commit;
@@ -184,6 +185,18 @@ impl Mount {
         match self.filesystem {
             Filesystem::Ext4 | Filesystem::Xfs | Filesystem::Btrfs | Filesystem::Tmpfs => Attributes::Local,
             Filesystem::Overlay | Filesystem::Other(_) => Attributes::Remote,
+        }
+    }
+
+    /// Whether the mount answers from this machine, or may keep its callers waiting for ever.
+    pub fn reach(&self) -> Reach {
+        match self.filesystem {
+            Filesystem::Ext4
+            | Filesystem::Xfs
+            | Filesystem::Btrfs
+            | Filesystem::Tmpfs
+            | Filesystem::Overlay => Reach::Local,
+            Filesystem::Other(_) => Reach::Remote,
         }
     }
 

@@ -148,6 +148,7 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
         while given.shared.mount(tree.root_mount_id).is_none() {
             time::sleep(PROBE_WAIT).await;
         }
+        tree.probe_root().await?;
         return Ok(tree);
     }
     let mount = tree.probe_root().await?;

@@ -152,8 +152,8 @@ impl Engine {
     pub(crate) fn place(&self, op: &Op) -> Option<Place> {
         let lane = op.lane()?;
         match self {
-            Engine::Ring(ring) => ring.workers(op).map(|workers| Place { lane, workers }),
-            Engine::Threads(_) => Some(Place { lane, workers: Workers::Pool }),
+            Engine::Ring(ring) => ring.workers(op).map(|workers| Place { lane, workers, act: op.act() }),
+            Engine::Threads(_) => Some(Place { lane, workers: Workers::Pool, act: op.act() }),
         }
     }
 

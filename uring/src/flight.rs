@@ -147,7 +147,7 @@ fn submit(core: &Core, token: Token) {
 /// Gives the place of an operation that has ended to the next one of its lane.
 fn leave(core: &Core, token: Token) {
     let Some(place) = core.slots.take_place(token) else { return };
-    if let Some(next) = core.lanes.leave(place) {
+    if let Some((next, place)) = core.lanes.leave(place) {
         core.slots.grant(next, place);
         core.engine.submit(core, next);
     }

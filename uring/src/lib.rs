@@ -10,10 +10,10 @@ pub mod time;
 pub mod arena;
 pub mod fault;
 pub mod identity;
+pub mod lane;
 
 mod blocking;
 mod flight;
-mod lane;
 mod op;
 mod ring;
 mod shortage;

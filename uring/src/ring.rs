@@ -14,7 +14,7 @@ use crate::arena::{Arena, Registration};
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
-use crate::lane::Workers;
+use crate::lane::{Lane, Reach, Workers};
 use crate::op::{Kind, Op};
 use crate::shortage::Shortage;
 use crate::slot::Token;
@@ -91,7 +91,8 @@ impl Ring {
     /// Whose thread an operation may hold.
     pub(crate) fn workers(&self, op: &Op) -> Option<Workers> {
         match op.kind() {
-            // Reads wait for pages and devices without a thread, and a frozen filesystem can be read.
+            // On a local filesystem reads wait for pages and devices without a thread, and a frozen one can be read.
+            Kind::Read if is_remote(op) => Some(Workers::Ring),
             Kind::Read => None,
             Kind::ReadDirectory | Kind::Copy | Kind::SetTimes => Some(Workers::Pool),
             Kind::Truncate if !self.has_truncate => Some(Workers::Pool),
@@ -114,7 +115,11 @@ impl Ring {
             if let Op::Write(write) = op {
                 core.counters.count_write(registration, write.file.is_direct());
             }
-            op.entry(registration).map(|entry| entry.personality(identity.personality()))
+            let entry = op.entry(registration)?;
+            // Without the flag the kernel first tries, while it takes the submission, what it could do at once, and for
+            // some of it (the open of a path it has in memory) it asks the filesystem and waits.
+            let entry = if is_remote(op) { entry.flags(squeue::Flags::ASYNC) } else { entry };
+            Some(entry.personality(identity.personality()))
         });
         match entry {
             Some(entry) => self.push(core, entry.user_data(token.user_data())),
@@ -213,6 +218,11 @@ impl Ring {
             _ => flight::complete(core, Token::of(user_data), result),
         }
     }
+}
+
+/// Whether an operation is of a filesystem that may not answer; those on sockets are of none.
+fn is_remote(op: &Op) -> bool {
+    op.lane().map(Lane::reach) == Some(Reach::Remote)
 }
 
 /// Whether entering again later is the right answer to an error.

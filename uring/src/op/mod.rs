@@ -13,7 +13,7 @@ pub(crate) mod socket;
 use io_uring::squeue;
 
 use crate::arena::Registration;
-use crate::lane::Lane;
+use crate::lane::{Act, Lane};
 
 /// What kind of operation it is, for fault plans and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,11 +222,27 @@ impl Op {
         }
     }
 
+    /// Whether the operation may change its filesystem.
+    pub(crate) fn act(&self) -> Act {
+        match self {
+            Op::Open(op) => op.act(),
+            Op::Read(_) | Op::ReadBytes(_) | Op::GetAttribute(_) | Op::Stat(_) | Op::ReadDirectory(_) => {
+                Act::Read
+            }
+            Op::Accept(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => Act::Read,
+            Op::Write(_) | Op::WriteBytes(_) | Op::Sync(_) | Op::Allocate(_) | Op::Truncate(_) => Act::Change,
+            // The last close may free space.
+            Op::Close(_) | Op::MakeDirectory(_) | Op::Link(_) | Op::Rename(_) | Op::Unlink(_) => Act::Change,
+            Op::SetAttribute(_) | Op::CopyRange(_) | Op::CloneRange(_) | Op::SetTimes(_) => Act::Change,
+        }
+    }
+
     /// The lane of the mount that the operation works on; none for sockets.
     pub(crate) fn lane(&self) -> Option<Lane> {
         let file = match self {
             Op::Accept(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => return None,
             Op::Close(op) => return Some(op.lane),
+            Op::Open(op) => return Some(op.lane),
             Op::Read(op) => &op.file,
             Op::Write(op) => &op.file,
             Op::ReadBytes(op) => &op.file,
@@ -234,7 +250,6 @@ impl Op {
             Op::Sync(op) => &op.file,
             Op::Allocate(op) => &op.file,
             Op::Truncate(op) => &op.file,
-            Op::Open(op) => &op.directory,
             Op::MakeDirectory(op) => &op.directory,
             Op::Link(op) => &op.directory,
             Op::Rename(op) => &op.to_directory,
