@@ -11,8 +11,16 @@ use crate::file::File;
 /// A lock that is held; it may move to another thread and ends with the value.
 #[derive(Debug)]
 pub struct Held {
-    // A duplicate of the locked file's descriptor: the lock lives as long as one of them is open.
-    _fd: OwnedFd,
+    // A duplicate of the locked file's descriptor.
+    fd: OwnedFd,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The end of all its descriptors ends the lock too, but those of the file may be closed later, by a thread.
+        // SAFETY: flock takes a descriptor, which is open, and a number.
+        unsafe { libc::flock(self.fd.as_raw_fd(), libc::LOCK_UN) };
+    }
 }
 
 /// Locks a file exclusively if nobody holds it; a plain call that does not wait.
@@ -25,5 +33,5 @@ pub fn try_lock(file: &File) -> Result<Held, Errno> {
     // SAFETY: flock takes a descriptor, which is open, and a number.
     let result = unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
     Errno::check(Errno::of_call(i64::from(result)))?;
-    Ok(Held { _fd: fd })
+    Ok(Held { fd })
 }
