@@ -25,6 +25,7 @@ use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::lane::Lanes;
 use crate::mailbox::{self, Letter, Mailbox};
+use crate::meter::Meter;
 use crate::ring;
 use crate::shortage::{self, Shortage};
 use crate::slot::Slots;
@@ -33,8 +34,6 @@ use crate::time::{self, Moment, Timers};
 
 /// Tasks polled before the kernel is entered again.
 const POLLS_A_TURN: usize = 128;
-/// A turn longer than this is counted: it is what other connections of the core wait.
-const SLOW_TURN_NS: u64 = 10_000_000;
 /// Letters opened before the kernel is entered again.
 const LETTERS_A_TURN: usize = 256;
 /// How long a core waits at its end for operations the kernel will not give back.
@@ -82,11 +81,11 @@ impl Counter {
 pub struct Counters {
     /// Turns of the loop.
     pub turns: Counter,
-    /// Nanoseconds outside the kernel's wait.
+    /// Nanoseconds not spent waiting for the kernel, entries of it included.
     pub busy_ns: Counter,
-    /// The longest time between two entries of the kernel, in nanoseconds.
+    /// The longest turn in nanoseconds, waiting not counted.
     pub longest_turn_ns: Counter,
-    /// Turns longer than 10 ms, outside the kernel's wait.
+    /// Turns longer than 10 ms, waiting not counted.
     pub slow_turns: Counter,
     /// Times the submission queue was full before the turn's end.
     pub submissions_full: Counter,
@@ -347,13 +346,14 @@ fn run(core: Core, main: Main) {
         let _end = EndOfMain;
         main.await;
     });
+    let meter = Meter::start();
     while !core.has_ended.get() {
-        turn(&core, None);
+        turn(&core, &meter, None);
     }
     core.tasks.clear();
     let deadline = time::now().after(TEARDOWN);
     while core.slots.in_use() > 0 && time::now() < deadline {
-        turn(&core, Some(deadline));
+        turn(&core, &meter, Some(deadline));
     }
     mailbox::unregister(core.serial);
     core.mailbox.close();
@@ -373,8 +373,7 @@ impl Drop for EndOfMain {
 }
 
 /// One turn of the loop; `latest` bounds its wait beside the timers.
-fn turn(core: &Core, latest: Option<Moment>) {
-    let start = time::now();
+fn turn(core: &Core, meter: &Meter, latest: Option<Moment>) {
     core.tasks.run(core, POLLS_A_TURN);
     for _ in 0..LETTERS_A_TURN {
         match core.mailbox.take() {
@@ -393,9 +392,10 @@ fn turn(core: &Core, latest: Option<Moment>) {
         let timer = core.timers.borrow().first();
         Wait::Until(timer.into_iter().chain(latest).min())
     };
-    account(core, start);
-    core.engine.turn(core, wait);
+    observe(core);
+    let waited = core.engine.turn(core, wait);
     core.mailbox.woke();
+    meter.turn_ended(&core.counters, waited);
 }
 
 fn fire_timers(core: &Core) {
@@ -413,17 +413,8 @@ fn fire_timers(core: &Core) {
     }
 }
 
-fn account(core: &Core, start: Moment) {
-    let busy = time::now().since(start).as_nanos() as u64;
+fn observe(core: &Core) {
     let counters = &core.counters;
-    counters.turns.add(1);
-    counters.busy_ns.add(busy);
-    if busy > SLOW_TURN_NS {
-        counters.slow_turns.add(1);
-    }
-    if busy > counters.longest_turn_ns.read() {
-        counters.longest_turn_ns.set(busy);
-    }
     counters.slots_in_use.set(core.slots.in_use() as u64);
     counters.tasks.set(core.tasks.count() as u64);
     counters.task_panics.set(core.tasks.panics());

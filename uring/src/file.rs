@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::arena::{Block, BlockMut};
 use crate::cores;
 use crate::errno::Errno;
-use crate::fault::Fault;
+use crate::fault;
 use crate::flight::Flight;
 use crate::identity::Identity;
 use crate::lane::{Lane, Reach};
@@ -486,12 +486,7 @@ pub fn resident_bytes(file: &File, offset: u64, length: u64) -> Result<u64, Errn
 const SYS_CACHESTAT: i64 = 451;
 
 pub(crate) fn fail_if_planned(kind: Kind) -> Result<(), Errno> {
-    match cores::try_with(|core| core.faults.next(kind)).flatten() {
-        Some(Fault::Fail(error)) => Err(error),
-        // A plain call that never waits can be neither cut nor delayed, and its result is needed.
-        Some(Fault::Shorten(_) | Fault::Delay(_) | Fault::Skip) | None => Ok(()),
-        Some(Fault::Kill) => unreachable!("the plan has ended the process"),
-    }
+    fault::of_plain_call(kind).map(|_| ())
 }
 
 /// The buffer of one `getdents64` call: room for about a thousand names.

@@ -32,7 +32,8 @@ impl Flight {
     /// Submits an operation to the current core's engine.
     pub(crate) fn new(op: Op, identity: Identity) -> Flight {
         cores::with(|core| {
-            let fault = core.faults.next(op.kind());
+            let kind = op.kind();
+            let fault = core.faults.next(kind);
             let token = core.slots.insert(op, identity);
             match fault {
                 None => submit(core, token),
@@ -50,7 +51,9 @@ impl Flight {
                     });
                 }
                 Some(Fault::Kill) => unreachable!("the plan has ended the process"),
-                Some(Fault::Skip) => complete(core, token, 0),
+                Some(Fault::Skip) => {
+                    complete(core, token, kind.left_out().map_or_else(|error| -error.0, |()| 0));
+                }
             }
             Flight { token: Some(token), of_core: PhantomData }
         })

@@ -14,6 +14,7 @@ pub mod lane;
 
 mod blocking;
 mod flight;
+mod meter;
 mod op;
 mod ring;
 mod shortage;

@@ -120,10 +120,11 @@ impl Slots {
         op.expect("a slot in use keeps its operation until it is taken")
     }
 
-    /// Runs `act` on the operation of a slot that no engine has begun to run.
+    /// Runs `act` on the operation of a slot that neither the kernel nor a thread of the pool has: before it is handed on,
+    /// or between two attempts of the engine of plain calls.
     pub(crate) fn with_op<T>(&self, token: Token, act: impl FnOnce(&mut Op, Identity) -> T) -> T {
         let identity = self.slots.borrow()[token.index as usize].identity;
-        // SAFETY: the caller is the engine itself, before it hands the operation on or between two attempts.
+        // SAFETY: nobody but the core has the operation, by the contract above.
         let op = unsafe { (*self.address(token.index)).as_mut() };
         act(op.expect("a submitted slot has an operation"), identity)
     }

@@ -13,13 +13,14 @@ pub(crate) mod socket;
 use io_uring::squeue;
 
 use crate::arena::Registration;
+use crate::errno::Errno;
 use crate::lane::{Act, Lane};
 
 /// What kind of operation it is, for fault plans and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Kind {
-    /// Accepting connections.
+    /// Accepting a connection.
     Accept,
     /// Waiting for a socket to be readable or writable.
     Poll,
@@ -68,11 +69,18 @@ pub enum Kind {
 impl Kind {
     /// How many kinds there are.
     pub const COUNT: usize = Kind::SetTimes as usize + 1;
+
+    /// What an operation of the kind ends with when a plan leaves it out: one that makes a descriptor cannot succeed then.
+    pub(crate) fn left_out(self) -> Result<(), Errno> {
+        match self {
+            Kind::Open | Kind::Accept => Err(Errno::IO),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One operation with all it owns.
 pub(crate) enum Op {
-    Accept(socket::Accept),
     Poll(socket::PollFor),
     Receive(socket::Receive),
     Connect(socket::Connect),
@@ -115,7 +123,6 @@ impl Op {
     /// The kind, for fault plans and counters.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Op::Accept(_) => Kind::Accept,
             Op::Poll(_) => Kind::Poll,
             Op::Receive(_) => Kind::Receive,
             Op::Connect(_) => Kind::Connect,
@@ -139,13 +146,12 @@ impl Op {
         }
     }
 
-    /// The submission queue entry, or `None` for what has no opcode.
+    /// The submission queue entry, or `None` for what never has an opcode.
     ///
     /// The entry holds addresses inside the operation and what it owns, so it must be built after the operation
     /// has reached its slot.
     pub(crate) fn entry(&mut self, fixed: Registration) -> Option<squeue::Entry> {
         match self {
-            Op::Accept(op) => Some(op.entry()),
             Op::Poll(op) => Some(op.entry()),
             Op::Receive(op) => Some(op.entry()),
             Op::Connect(op) => Some(op.entry()),
@@ -175,7 +181,6 @@ impl Op {
     /// readiness.
     pub(crate) fn call(&mut self) -> i32 {
         match self {
-            Op::Accept(op) => op.call(),
             Op::Poll(op) => op.call(),
             Op::Receive(op) => op.call(),
             Op::Connect(op) => op.call(),
@@ -205,7 +210,7 @@ impl Op {
     /// What the operation waits for in the engine of plain system calls.
     pub(crate) fn waits(&self) -> Waits {
         match self {
-            Op::Accept(_) | Op::Receive(_) => Waits::Readable,
+            Op::Receive(_) => Waits::Readable,
             Op::Poll(op) => op.waits(),
             Op::Connect(_) => Waits::Writable,
             Op::Read(_)
@@ -229,7 +234,7 @@ impl Op {
             Op::Read(_) | Op::ReadBytes(_) | Op::GetAttribute(_) | Op::Stat(_) | Op::ReadDirectory(_) => {
                 Act::Read
             }
-            Op::Accept(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => Act::Read,
+            Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => Act::Read,
             Op::Write(_) | Op::WriteBytes(_) | Op::Sync(_) | Op::Allocate(_) | Op::Truncate(_) => Act::Change,
             // The last close may free space.
             Op::Close(_) | Op::MakeDirectory(_) | Op::Link(_) | Op::Rename(_) | Op::Unlink(_) => Act::Change,
@@ -240,7 +245,7 @@ impl Op {
     /// The lane of the mount that the operation works on; none for sockets.
     pub(crate) fn lane(&self) -> Option<Lane> {
         let file = match self {
-            Op::Accept(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => return None,
+            Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => return None,
             Op::Close(op) => return Some(op.lane),
             Op::Open(op) => return Some(op.lane),
             Op::Read(op) => &op.file,
@@ -268,7 +273,6 @@ impl Op {
     /// The socket whose readiness the operation waits for.
     pub(crate) fn socket(&self) -> Option<i32> {
         match self {
-            Op::Accept(op) => Some(op.listener.raw()),
             Op::Poll(op) => Some(op.socket.raw()),
             Op::Receive(op) => Some(op.socket.raw()),
             Op::Connect(op) => Some(op.socket.raw()),
@@ -289,14 +293,10 @@ impl Op {
         }
     }
 
-    /// Releases what a result carries when nobody waits for it any more: a descriptor is closed or, when it is a
-    /// connection, stays with its acceptor.
+    /// Releases what a result carries when nobody waits for it any more.
     pub(crate) fn dispose(self, result: i32) {
-        match self {
-            Op::Open(op) => drop(op.take_file(result)),
-            // An error, the cancellation's own above all, must not reach an acceptor that has begun anew.
-            Op::Accept(op) if result >= 0 => op.deliver(result),
-            _ => {}
+        if let Op::Open(op) = self {
+            drop(op.take_file(result));
         }
     }
 }
