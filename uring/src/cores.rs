@@ -24,7 +24,7 @@ use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::lane::Lanes;
-use crate::mailbox::{self, Letter, Mailbox};
+use crate::mailbox::{Letter, Mailbox, Registered};
 use crate::meter::Meter;
 use crate::ring;
 use crate::shortage::{self, Shortage};
@@ -37,7 +37,7 @@ const POLLS_A_TURN: usize = 128;
 /// Letters opened before the kernel is entered again.
 const LETTERS_A_TURN: usize = 256;
 /// How long a core waits at its end for operations the kernel will not give back.
-const TEARDOWN: Duration = Duration::from_secs(5);
+pub const TEARDOWN: Duration = Duration::from_secs(5);
 
 /// How a start of cores is to look.
 #[derive(Clone)]
@@ -115,6 +115,8 @@ pub struct Counters {
     pub arena_free_bytes: Counter,
     /// Submission queue entries of the ring; zero for the other engine.
     pub ring_entries: Counter,
+    /// Operations that had not ended when the core did.
+    pub left_behind: Counter,
 }
 
 impl Counters {
@@ -148,7 +150,7 @@ pub(crate) struct Core {
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) serial: u16,
+    pub(crate) registered: Registered,
     pub(crate) index: usize,
     // Set when the main future has ended, so that the turn it ended in does not wait.
     has_ended: Cell<bool>,
@@ -240,7 +242,29 @@ impl Running {
         let failed = self.cores.into_iter().filter_map(|core| core.thread.join().err()).count();
         if failed == 0 { Ok(()) } else { Err(failed) }
     }
+
+    /// Waits as `join` does, but no longer than `within`, and not for threads that the kernel keeps: it lets none go as long
+    /// as a filesystem does not answer an operation of its ring.
+    ///
+    /// Errors: the number of cores that have not ended, or not with all their operations; only the end of the process ends
+    /// those.
+    pub fn join_within(self, within: Duration) -> Result<(), usize> {
+        let deadline = time::now().after(within);
+        while self.cores.iter().any(|core| !core.thread.is_finished()) && time::now() < deadline {
+            std::thread::sleep(JOIN_PAUSE);
+        }
+        let has_left =
+            |core: &RunningCore| !core.thread.is_finished() || core.counters.left_behind.read() > 0;
+        let (left, ended) = self.cores.into_iter().partition::<Vec<_>, _>(has_left);
+        for core in ended {
+            let _ = core.thread.join();
+        }
+        if left.is_empty() { Ok(()) } else { Err(left.len()) }
+    }
 }
+
+/// Between two looks whether a thread has ended: nothing else tells without waiting for good.
+const JOIN_PAUSE: Duration = Duration::from_millis(2);
 
 /// A core's main future.
 pub type Main = Pin<Box<dyn Future<Output = ()>>>;
@@ -273,9 +297,6 @@ pub fn start(
             // A starter that gave up drops its end.
             if begin_receiver.recv().is_ok() {
                 run(core, main(index));
-            } else {
-                mailbox::unregister(core.serial);
-                core.mailbox.close();
             }
         };
         let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work);
@@ -326,7 +347,7 @@ fn open(
         lanes: Lanes::new(ring::WORKERS[0] as usize, settings.pool_threads_max, settings.cpus.len()),
         pool,
         counters,
-        serial: mailbox::register(mailbox.clone()),
+        registered: Registered::new(mailbox.clone()),
         mailbox,
         index,
         has_ended: Cell::new(false),
@@ -352,13 +373,13 @@ fn run(core: Core, main: Main) {
     }
     core.tasks.clear();
     let deadline = time::now().after(TEARDOWN);
-    while core.slots.in_use() > 0 && time::now() < deadline {
+    while core.slots.pending() > 0 && time::now() < deadline {
         turn(&core, &meter, Some(deadline));
     }
-    mailbox::unregister(core.serial);
-    core.mailbox.close();
+    core.registered.leave();
     CORE.with(|current| current.borrow_mut().take());
-    if core.slots.in_use() > 0 {
+    if core.slots.pending() > 0 {
+        core.counters.left_behind.set(core.slots.pending() as u64);
         // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.
         std::mem::forget(core);
     }
@@ -385,7 +406,7 @@ fn turn(core: &Core, meter: &Meter, latest: Option<Moment>) {
     }
     fire_timers(core);
     // At the end of a core the turn that settles the last operation must not wait for another.
-    let is_settled = core.has_ended.get() && (latest.is_none() || core.slots.in_use() == 0);
+    let is_settled = core.has_ended.get() && (latest.is_none() || core.slots.pending() == 0);
     let wait = if is_settled || core.tasks.has_ready() || !core.mailbox.may_wait() {
         Wait::No
     } else {

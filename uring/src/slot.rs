@@ -5,7 +5,7 @@
 //! future was dropped; it keeps its operation until the completion and then disposes of it.
 //! It runs nothing and wakes nobody by itself.
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::task::Waker;
 
 use crate::identity::Identity;
@@ -66,6 +66,8 @@ pub(crate) struct Slots {
     // core reads and writes only `slots`; the operations stand apart so that no reference to a slot covers them.
     ops: RefCell<Vec<Box<[OpCell]>>>,
     free: RefCell<Vec<u32>>,
+    // Slots that are Submitted or Orphaned.
+    pending: Cell<usize>,
 }
 
 /// What taking a completion in means for the caller.
@@ -91,6 +93,7 @@ impl Slots {
         slot.state = State::Submitted(None);
         slot.identity = identity;
         slot.place = None;
+        self.pending.set(self.pending.get() + 1);
         Token { index, generation: slot.generation }
     }
 
@@ -155,6 +158,7 @@ impl Slots {
             if slot.generation != token.generation {
                 return Completion::Stale;
             }
+            self.pending.set(self.pending.get() - 1);
             match std::mem::replace(&mut slot.state, State::Completed(result)) {
                 State::Submitted(waker) => return Completion::Wake(waker),
                 State::Orphaned => slot.release(),
@@ -207,6 +211,11 @@ impl Slots {
             }
         };
         Some((result, self.take_op(token.index)))
+    }
+
+    /// How many operations have not come to their end; a future that outlives its core may hold others.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.get()
     }
 
     /// How many slots an engine or a future still holds.

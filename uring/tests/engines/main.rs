@@ -322,6 +322,56 @@ fn a_block_may_outlive_its_core() {
     }
 }
 
+#[test]
+fn a_flight_that_outlives_its_core_leaves_the_next_one_alone() {
+    for engine in [Name::IoUring, Name::Threads] {
+        let kept = Rc::new(RefCell::new(None));
+        let keep = kept.clone();
+        let path: PathBuf = [env!("CARGO_TARGET_TMPDIR"), &format!("outlives-{engine}")].iter().collect();
+        std::fs::write(&path, b"").unwrap();
+        let first = async move {
+            let block = arena::acquire(BlockSize::Small, 1).await.remove(0);
+            let opened = file::open_at_start(&path, libc::O_RDWR).unwrap();
+            *keep.borrow_mut() = Some(file::write_at(&opened, block.freeze(), 0..5, 0, ME));
+            time::sleep(Duration::from_millis(20)).await;
+        };
+        let begun = std::time::Instant::now();
+        cores::block_on(&settings(engine), first).unwrap();
+        assert!(begun.elapsed() < cores::TEARDOWN, "the core waited for an operation that had ended");
+        let passed = Rc::new(Cell::new(false));
+        let flag = passed.clone();
+        let second = async move {
+            let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+            let client = net::connect(listener.address()).await.unwrap();
+            let server = Acceptor::new(listener).unwrap().accept().await.unwrap();
+            let waits: Vec<_> = (0..4).map(|_| net::ready(&server, Readiness::Readable)).collect();
+            time::sleep(Duration::from_millis(1)).await;
+            drop(kept.borrow_mut().take());
+            time::sleep(Duration::from_millis(1)).await;
+            net::send_now(&client, &[std::io::IoSlice::new(b"x")], Following::Nothing).unwrap();
+            for wait in waits {
+                wait.await.unwrap();
+            }
+            flag.set(true);
+        };
+        cores::block_on(&settings(engine), second).unwrap();
+        assert!(passed.get(), "on {engine}");
+    }
+}
+
+#[test]
+fn a_core_whose_main_panics_takes_no_letters() {
+    for engine in [Name::IoUring, Name::Threads] {
+        let running = cores::start(&settings(engine), |_| panic!("this main was made to panic")).unwrap();
+        let mailboxes = running.mailboxes();
+        assert_eq!(running.join(), Err(1), "on {engine}");
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        mailboxes[0].run(move || sender.send(()).unwrap());
+        let answer = receiver.recv_timeout(Duration::from_secs(1));
+        assert_eq!(answer, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "on {engine}");
+    }
+}
+
 /// Starts a task when it is dropped; the task notes on which core it is dropped in turn.
 struct SpawnsInDrop(Rc<Cell<Option<usize>>>);
 
