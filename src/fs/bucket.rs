@@ -12,6 +12,7 @@ use uring::file::{self, Entry, File, Opening};
 use uring::identity::Identity;
 use uring::stat::{self, FileKind, Stat};
 
+use super::crossing;
 use super::directory_object::{self, Removal};
 use super::entries;
 use super::failure::{Doing, s3_error};
@@ -73,12 +74,12 @@ impl Bucket {
     /// Errors: NoSuchBucket, AccessDenied; NotImplemented for a directory that folds the case of names.
     pub async fn open(tree: &Tree, name: &BucketName, identity: Identity) -> Result<Bucket, S3Error> {
         let failed = |errno| s3_error(Doing::FindBucket, errno);
-        let directory = file::open(&tree.root, c_name(name), OPEN_PATH, identity).await.map_err(failed)?;
+        let directory = crossing::open_bucket(tree, name, identity).await.map_err(failed)?;
         // What the kernel knows of it tells the mount, and a filesystem that hangs is not asked by the core.
         let mut stat = stat::stat_cached(&directory).map_err(failed)?;
-        // From here on such a filesystem holds up its own buckets alone.
-        directory.belongs_to_mount(stat.mount_id);
         let mount = mount_of(tree, &directory, &stat).await.map_err(failed)?;
+        // From here on such a filesystem holds up its own buckets alone.
+        directory.belongs_to_mount(stat.mount_id, mount.reach());
         if mount.attributes() == Attributes::Remote {
             stat = stat::stat_slow(&directory).await.map_err(failed)?;
         }
@@ -124,7 +125,6 @@ impl Bucket {
             readable(&self.directory).await?
         };
         let own = Tree::own_directory(&top).await?;
-        own.belongs_to_mount(self.stat.mount_id);
         let buckets = open_or_make(&own, c"b", 0o711).await?;
         let id = CString::new(self.id()).expect("digits hold no NUL");
         let bucket = open_or_make(&buckets, &id, 0o711).await?;

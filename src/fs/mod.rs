@@ -7,6 +7,7 @@ pub mod metadata;
 pub mod path;
 
 pub mod bucket;
+mod crossing;
 pub mod mount;
 pub mod tree;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening, Sync};
 use uring::identity::Identity;
+use uring::lane::{Lane, Reach};
 use uring::lock::{self, Held, Hold};
 use uring::stat::{self, Space, Stat};
 
@@ -112,6 +113,11 @@ impl MountKey {
     /// The mount of a file.
     pub fn of(stat: &Stat) -> MountKey {
         MountKey { id: stat.mount_id, device: (!stat.mount_id_is_unique).then_some(stat.device) }
+    }
+
+    /// Where operations on the mount count.
+    pub(super) fn lane(self, reach: Reach) -> Lane {
+        Lane::of_mount(self.id, reach)
     }
 }
 
@@ -236,6 +242,18 @@ impl Mount {
         match self.attributes() {
             Attributes::Local => lock::try_lock_as(file, hold),
             Attributes::Remote => lock::try_lock_slow(file, hold).await,
+        }
+    }
+
+    /// Whether the mount answers from this machine, or may keep its callers waiting for ever.
+    pub fn reach(&self) -> Reach {
+        match self.filesystem {
+            Filesystem::Ext4
+            | Filesystem::Xfs
+            | Filesystem::Btrfs
+            | Filesystem::Tmpfs
+            | Filesystem::Overlay => Reach::Local,
+            Filesystem::Other(_) => Reach::Remote,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Reading: an object's file, opened once, with what its attributes say.
 //!
-//! One `openat2` from the root through bucket and key; only when that fails is it asked which of the two is missing.
+//! One `openat2` from the root through bucket and key; only when that fails is it asked which of the two is missing. It does
+//! not cross into other mounts: a bucket that lies on one is opened by `crossing`, and the key in the lane of that mount.
 //! What is no regular file is no object. It does not decide about conditions and ranges and sends nothing.
 //! Source: openat2(2); GetObject, HeadObject.
 
@@ -9,15 +10,17 @@ use std::ffi::CString;
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::lane::{Lane, Reach};
 use uring::stat::{self, FileKind, Stat};
 
 use super::bucket::Bucket;
+use super::crossing::{self, ON_MOUNT};
 use super::failure::{Doing, s3_error};
 use super::metadata::document::{self, Document};
 use super::metadata::record::{self, Beside, Record};
 use super::metadata::sidecar::Reference;
 use super::metadata::view::{self, FileState, Metadata};
-use super::mount::Attributes;
+use super::mount::{Attributes, MountKey};
 use super::overflow;
 use super::path::{KeyKind, KeyPath};
 use super::tree::{BENEATH, Tree};
@@ -53,12 +56,7 @@ pub async fn open(
     path: &KeyPath,
     identity: Identity,
 ) -> Result<Object, S3Error> {
-    let mut whole = Vec::with_capacity(bucket.as_str().len() + 1 + path.path().count_bytes() + 1);
-    whole.extend_from_slice(bucket.as_str().as_bytes());
-    whole.push(b'/');
-    whole.extend_from_slice(path.path().to_bytes());
-    let whole = CString::new(whole).expect("neither a bucket nor a path holds a NUL");
-    match open_below(tree, &tree.root, whole, path.kind(), identity).await {
+    match find(tree, bucket, path, identity).await {
         Ok(object) => {
             // Reads pass the bucket by; only where one is known to be refused is it asked which this is.
             if tree.shared.has_folded() {
@@ -74,6 +72,48 @@ pub async fn open(
     }
 }
 
+/// Opens the object of a key in one step, or in two where another mount lies on the way.
+async fn find(tree: &Tree, bucket: &BucketName, path: &KeyPath, identity: Identity) -> Result<Object, Errno> {
+    let known = tree.crossings.mount_of(bucket).map(|key| (key, tree.reach(key)));
+    let (lane, resolve) = match known {
+        None => (tree.root.lane(), ON_MOUNT),
+        // What answers at once may be crossed into on the core.
+        Some((key, Reach::Local)) => (key.lane(Reach::Local), BENEATH),
+        Some((_, Reach::Remote)) => return find_across(tree, bucket, path, identity).await,
+    };
+    let mut whole = Vec::with_capacity(bucket.as_str().len() + 1 + path.path().count_bytes() + 1);
+    whole.extend_from_slice(bucket.as_str().as_bytes());
+    whole.push(b'/');
+    whole.extend_from_slice(path.path().to_bytes());
+    let whole = CString::new(whole).expect("neither a bucket nor a path holds a NUL");
+    let start = Start { directory: &tree.root, lane, resolve };
+    match open_from(tree, start, whole, path.kind(), identity).await {
+        Err(Errno::XDEV) if known.is_none() => find_across(tree, bucket, path, identity).await,
+        Ok(object) if known.is_some_and(|(key, _)| key != MountKey::of(&object.stat)) => {
+            tree.crossings.note(tree, bucket, MountKey::of(&object.stat));
+            Ok(object)
+        }
+        other => other,
+    }
+}
+
+/// Opens the object of a key where the bucket, or a directory in it, is a mount of its own.
+async fn find_across(
+    tree: &Tree,
+    bucket: &BucketName,
+    path: &KeyPath,
+    identity: Identity,
+) -> Result<Object, Errno> {
+    let directory = crossing::open_bucket(tree, bucket, identity).await?;
+    let lane = match tree.crossings.mount_of(bucket) {
+        Some(_) => directory.lane(),
+        // The bucket itself is on ROOT's mount.
+        None => crossing::lane_across(tree, bucket),
+    };
+    let start = Start { directory: &directory, lane, resolve: BENEATH };
+    open_from(tree, start, CString::from(path.path()), path.kind(), identity).await
+}
+
 /// Opens what lies at `path` below `directory`, if it is an object.
 ///
 /// Errors: ENOENT for what is no object, else the kernel's.
@@ -84,18 +124,38 @@ pub async fn open_below(
     kind: KeyKind,
     identity: Identity,
 ) -> Result<Object, Errno> {
+    open_from(tree, Start { directory, lane: directory.lane(), resolve: BENEATH }, path, kind, identity).await
+}
+
+/// Where an open begins, how far it goes and where it counts.
+struct Start<'a> {
+    directory: &'a File,
+    lane: Lane,
+    resolve: u64,
+}
+
+async fn open_from(
+    tree: &Tree,
+    start: Start<'_>,
+    path: CString,
+    kind: KeyKind,
+    identity: Identity,
+) -> Result<Object, Errno> {
     let flags = match kind {
         KeyKind::File => OPEN_FILE,
         KeyKind::Directory => libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_DIRECTORY,
     };
-    let file = match file::open(directory, path, Opening { flags, mode: 0, resolve: BENEATH }, identity).await
-    {
+    let opening = Opening { flags, mode: 0, resolve: start.resolve };
+    let file = match file::open_in_lane(start.directory, path, opening, identity, start.lane).await {
         // A socket, or a FIFO that refuses.
         Err(Errno::NXIO) => return Err(Errno::NOENT),
         other => other?,
     };
     // Before the mount is known only what the kernel knows may be asked for by the core.
     let mut stat = stat::stat_cached(&file)?;
+    if stat.mount_id != tree.root_mount_id {
+        file.belongs_to_mount(stat.mount_id, tree.reach(MountKey::of(&stat)));
+    }
     let attributes = tree.attributes_of(&stat);
     if attributes == Attributes::Remote {
         stat = stat::stat_slow(&file).await?;

@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex};
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
+use uring::lane::Reach;
 use uring::lock::{self, Held, Hold};
 use uring::stat;
 
+use super::crossing::Crossings;
 use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
 use super::mount::{Attributes, Mount, MountKey};
@@ -197,6 +199,8 @@ pub struct Tree {
     pub making: Making,
     // This core's descriptors of the in-flight tables, by bucket id.
     pub(super) table_files: RefCell<HashMap<String, File>>,
+    // What this core knows of buckets on other mounts.
+    pub(super) crossings: Crossings,
 }
 
 /// The server's own directory at the top of a filesystem.
@@ -208,8 +212,9 @@ impl Tree {
         let root = file::open_at_start(root, libc::O_RDONLY | libc::O_DIRECTORY)?;
         let stat = stat::stat(&root)?;
         let (root_mount_id, root_mount) = (stat.mount_id, MountKey::of(&stat));
-        let table_files = RefCell::default();
-        Ok(Rc::new(Tree { root, root_mount_id, root_mount, shared, making, table_files }))
+        root.belongs_to_mount(root_mount_id, Reach::Remote);
+        let (table_files, crossings) = (RefCell::default(), Crossings::default());
+        Ok(Rc::new(Tree { root, root_mount_id, root_mount, shared, making, table_files, crossings }))
     }
 
     /// Opens the server's own directory below `top`, making it when it is missing; mode 0711 lets others pass to what
@@ -218,9 +223,16 @@ impl Tree {
         open_or_make(top, OWN_DIRECTORY, 0o711).await
     }
 
-    /// Probes the root's mount unless that has been done; the first core does it before the server is ready.
+    /// Probes the root's mount unless that has been done; each core does it before it is ready.
     pub async fn probe_root(&self) -> Result<Arc<Mount>, Errno> {
-        self.probe(&self.root, self.root_mount).await
+        let mount = self.probe(&self.root, self.root_mount).await?;
+        self.root.belongs_to_mount(self.root_mount_id, mount.reach());
+        Ok(mount)
+    }
+
+    /// What is known of a mount: one that has not been probed may not answer.
+    pub(super) fn reach(&self, mount: MountKey) -> Reach {
+        self.shared.mount(mount).map_or(Reach::Remote, |mount| mount.reach())
     }
 
     /// Where the attributes of an open file come from; of a mount that nobody has probed it may be anywhere.

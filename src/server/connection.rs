@@ -24,12 +24,17 @@ use crate::server::core_state::CoreState;
 use crate::server::dispatch;
 use crate::server::respond::{self, Exchange};
 
-/// Serves a connection until one side ends it.
-pub async fn serve(core: Rc<CoreState>, socket: Socket) {
+/// Serves a connection until one side ends it. It counts from the call on, before the first poll.
+pub fn serve(core: Rc<CoreState>, socket: Socket) -> impl Future<Output = ()> {
+    let number = core.connections.add(&socket);
+    let open = OpenConnection { core, number };
+    async move { serve_open(&open, socket).await }
+}
+
+async fn serve_open(OpenConnection { core, number }: &OpenConnection, socket: Socket) {
+    let number = *number;
     // A client that is gone before it was served asked for nothing.
     let Ok(remote) = socket.peer_address() else { return };
-    let number = core.connections.add(&socket);
-    let _open = OpenConnection { core: core.clone(), number };
     core.metrics.connections_accepted.add(1);
     core.metrics.connections_open.set(core.connections.count() as u64);
     // Small answers must not wait for the client's delayed acknowledgement.
@@ -37,12 +42,12 @@ pub async fn serve(core: Rc<CoreState>, socket: Socket) {
     let mut received = Vec::new();
     loop {
         core.connections.set_idle(number);
-        if received.is_empty() && !first_byte(&core, &socket).await {
+        if received.is_empty() && !first_byte(core, &socket).await {
             return;
         }
         core.connections.set_busy(number);
         // Boxed, so that an idle connection does not carry the room of a request.
-        if Box::pin(serve_request(&core, (&socket, remote), &mut received)).await == Persistence::Close {
+        if Box::pin(serve_request(core, (&socket, remote), &mut received)).await == Persistence::Close {
             return;
         }
         if received.is_empty() {

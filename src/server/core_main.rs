@@ -121,7 +121,7 @@ pub async fn run(given: Given, own: Own) {
     // A page that is asked for as soon as the server is ready shows no zeros.
     observe(&core);
     reports.ready();
-    let mut gate = Gate { core: core.clone(), acceptors, limit, rest: None };
+    let mut gate = Gate { core: core.clone(), acceptors, limit, rest: None, refused: 0 };
     let mut command = next_command(&commands, Some(&mut gate)).await;
     drop(gate);
     if command == CoreCommand::Drain {
@@ -151,6 +151,7 @@ async fn make_ready(given: &Given) -> Result<Rc<Tree>, Errno> {
         while given.shared.mount(tree.root_mount).is_none() {
             time::sleep(PROBE_WAIT).await;
         }
+        tree.probe_root().await?;
         return Ok(tree);
     }
     let mount = tree.probe_root().await?;
@@ -228,7 +229,12 @@ struct Gate {
     limit: usize,
     // Set after an error, until accepting is tried again.
     rest: Option<Sleep>,
+    // Tries in a row that ended with an error.
+    refused: u64,
 }
+
+/// Connections that are taken before the core does something else: a crowd must not keep it from those it serves.
+const ACCEPTS_A_TURN: usize = 64;
 
 impl Gate {
     fn poll(&mut self, context: &mut Context<'_>) {
@@ -238,26 +244,46 @@ impl Gate {
             }
             self.rest = None;
         }
-        for acceptor in &mut self.acceptors {
-            loop {
-                if self.core.connections.count() >= self.limit {
-                    acceptor.pause();
-                    self.core.connections.wake_on_close(context.waker());
-                    break;
-                }
-                match pin!(acceptor.accept()).poll(context) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok(socket)) => task::spawn(connection::serve(self.core.clone(), socket)),
-                    Poll::Ready(Err(error)) => {
-                        tracing::warn!("accepting rests for a moment: {error}");
-                        let mut rest = time::sleep(ACCEPT_REST);
-                        let _ = pin!(&mut rest).poll(context);
-                        self.rest = Some(rest);
-                        return;
+        for index in 0..self.acceptors.len() {
+            if !self.take_from(index, context) {
+                return;
+            }
+        }
+    }
+
+    /// Takes what waits at one listener; false when accepting rests.
+    fn take_from(&mut self, index: usize, context: &mut Context<'_>) -> bool {
+        let acceptor = &mut self.acceptors[index];
+        for _ in 0..ACCEPTS_A_TURN {
+            if self.core.connections.count() >= self.limit {
+                acceptor.pause();
+                self.core.connections.wake_on_close(context.waker());
+                return true;
+            }
+            match pin!(acceptor.accept()).poll(context) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(socket)) => {
+                    if self.refused > 0 {
+                        tracing::info!(refused = self.refused, "accepting works again");
+                        self.refused = 0;
                     }
+                    task::spawn(connection::serve(self.core.clone(), socket));
+                }
+                Poll::Ready(Err(error)) => {
+                    // Once: it may last for hours.
+                    if self.refused == 0 {
+                        tracing::warn!("accepting rests until it works again: {error}");
+                    }
+                    self.refused += 1;
+                    let mut rest = time::sleep(ACCEPT_REST);
+                    let _ = pin!(&mut rest).poll(context);
+                    self.rest = Some(rest);
+                    return false;
                 }
             }
         }
+        context.waker().wake_by_ref();
+        true
     }
 }
 

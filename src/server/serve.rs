@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use uring::cores::{self, Main, Running, Settings, StartError};
 use uring::engine;
@@ -98,11 +99,19 @@ impl Server {
 
 fn end(outcome: Outcome, running: Running) -> Outcome {
     if outcome == Outcome::Drained {
-        // The cores have said that they ended; their threads follow.
-        let _ = running.join();
+        // The cores have said that they ended; their threads follow, unless the kernel still works for them.
+        if let Err(left) = running.join_within(cores::TEARDOWN + JOIN_REST) {
+            tracing::warn!(
+                cores = left,
+                "operations do not end: a filesystem does not answer; the server ends without them"
+            );
+        }
     }
     outcome
 }
+
+/// What a core's thread may take to end once it waits for no operation any more.
+const JOIN_REST: Duration = Duration::from_secs(1);
 
 /// What runs when a server is ready, with its S3 addresses and its admin address.
 pub type OnReady = Box<dyn FnOnce(&[SocketAddr], SocketAddr) + Send>;

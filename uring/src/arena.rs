@@ -26,7 +26,7 @@ pub(crate) enum Registration {
         /// The address of the arena's first byte.
         first: usize,
     },
-    /// RLIMIT_MEMLOCK refused, or there is no ring.
+    /// The kernel refused, or there is no ring.
     Unregistered,
 }
 

@@ -24,7 +24,8 @@ use crate::errno::Errno;
 use crate::fault::{Faults, Plan};
 use crate::flight;
 use crate::lane::Lanes;
-use crate::mailbox::{self, Letter, Mailbox};
+use crate::mailbox::{Letter, Mailbox, Registered};
+use crate::meter::Meter;
 use crate::ring;
 use crate::shortage::{self, Shortage};
 use crate::slot::Slots;
@@ -33,12 +34,10 @@ use crate::time::{self, Moment, Timers};
 
 /// Tasks polled before the kernel is entered again.
 const POLLS_A_TURN: usize = 128;
-/// A turn longer than this is counted: it is what other connections of the core wait.
-const SLOW_TURN_NS: u64 = 10_000_000;
 /// Letters opened before the kernel is entered again.
 const LETTERS_A_TURN: usize = 256;
 /// How long a core waits at its end for operations the kernel will not give back.
-const TEARDOWN: Duration = Duration::from_secs(5);
+pub const TEARDOWN: Duration = Duration::from_secs(5);
 
 /// How a start of cores is to look.
 #[derive(Clone)]
@@ -82,11 +81,11 @@ impl Counter {
 pub struct Counters {
     /// Turns of the loop.
     pub turns: Counter,
-    /// Nanoseconds outside the kernel's wait.
+    /// Nanoseconds not spent waiting for the kernel, entries of it included.
     pub busy_ns: Counter,
-    /// The longest time between two entries of the kernel, in nanoseconds.
+    /// The longest turn in nanoseconds, waiting not counted.
     pub longest_turn_ns: Counter,
-    /// Turns longer than 10 ms, outside the kernel's wait.
+    /// Turns longer than 10 ms, waiting not counted.
     pub slow_turns: Counter,
     /// Times the submission queue was full before the turn's end.
     pub submissions_full: Counter,
@@ -116,6 +115,8 @@ pub struct Counters {
     pub arena_free_bytes: Counter,
     /// Submission queue entries of the ring; zero for the other engine.
     pub ring_entries: Counter,
+    /// Operations that had not ended when the core did.
+    pub left_behind: Counter,
 }
 
 impl Counters {
@@ -149,7 +150,7 @@ pub(crate) struct Core {
     pub(crate) pool: Arc<Pool>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) serial: u16,
+    pub(crate) registered: Registered,
     pub(crate) index: usize,
     // Set when the main future has ended, so that the turn it ended in does not wait.
     has_ended: Cell<bool>,
@@ -241,7 +242,29 @@ impl Running {
         let failed = self.cores.into_iter().filter_map(|core| core.thread.join().err()).count();
         if failed == 0 { Ok(()) } else { Err(failed) }
     }
+
+    /// Waits as `join` does, but no longer than `within`, and not for threads that the kernel keeps: it lets none go as long
+    /// as a filesystem does not answer an operation of its ring.
+    ///
+    /// Errors: the number of cores that have not ended, or not with all their operations; only the end of the process ends
+    /// those.
+    pub fn join_within(self, within: Duration) -> Result<(), usize> {
+        let deadline = time::now().after(within);
+        while self.cores.iter().any(|core| !core.thread.is_finished()) && time::now() < deadline {
+            std::thread::sleep(JOIN_PAUSE);
+        }
+        let has_left =
+            |core: &RunningCore| !core.thread.is_finished() || core.counters.left_behind.read() > 0;
+        let (left, ended) = self.cores.into_iter().partition::<Vec<_>, _>(has_left);
+        for core in ended {
+            let _ = core.thread.join();
+        }
+        if left.is_empty() { Ok(()) } else { Err(left.len()) }
+    }
 }
+
+/// Between two looks whether a thread has ended: nothing else tells without waiting for good.
+const JOIN_PAUSE: Duration = Duration::from_millis(2);
 
 /// A core's main future.
 pub type Main = Pin<Box<dyn Future<Output = ()>>>;
@@ -274,9 +297,6 @@ pub fn start(
             // A starter that gave up drops its end.
             if begin_receiver.recv().is_ok() {
                 run(core, main(index));
-            } else {
-                mailbox::unregister(core.serial);
-                core.mailbox.close();
             }
         };
         let thread = std::thread::Builder::new().name(format!("ringway-core-{index}")).spawn(work);
@@ -327,7 +347,7 @@ fn open(
         lanes: Lanes::new(ring::WORKERS[0] as usize, settings.pool_threads_max, settings.cpus.len()),
         pool,
         counters,
-        serial: mailbox::register(mailbox.clone()),
+        registered: Registered::new(mailbox.clone()),
         mailbox,
         index,
         has_ended: Cell::new(false),
@@ -347,18 +367,19 @@ fn run(core: Core, main: Main) {
         let _end = EndOfMain;
         main.await;
     });
+    let meter = Meter::start();
     while !core.has_ended.get() {
-        turn(&core, None);
+        turn(&core, &meter, None);
     }
     core.tasks.clear();
     let deadline = time::now().after(TEARDOWN);
-    while core.slots.in_use() > 0 && time::now() < deadline {
-        turn(&core, Some(deadline));
+    while core.slots.pending() > 0 && time::now() < deadline {
+        turn(&core, &meter, Some(deadline));
     }
-    mailbox::unregister(core.serial);
-    core.mailbox.close();
+    core.registered.leave();
     CORE.with(|current| current.borrow_mut().take());
-    if core.slots.in_use() > 0 {
+    if core.slots.pending() > 0 {
+        core.counters.left_behind.set(core.slots.pending() as u64);
         // The kernel or a pool thread still has operations of a filesystem that hangs: their memory must stay.
         std::mem::forget(core);
     }
@@ -373,8 +394,7 @@ impl Drop for EndOfMain {
 }
 
 /// One turn of the loop; `latest` bounds its wait beside the timers.
-fn turn(core: &Core, latest: Option<Moment>) {
-    let start = time::now();
+fn turn(core: &Core, meter: &Meter, latest: Option<Moment>) {
     core.tasks.run(core, POLLS_A_TURN);
     for _ in 0..LETTERS_A_TURN {
         match core.mailbox.take() {
@@ -386,16 +406,17 @@ fn turn(core: &Core, latest: Option<Moment>) {
     }
     fire_timers(core);
     // At the end of a core the turn that settles the last operation must not wait for another.
-    let is_settled = core.has_ended.get() && (latest.is_none() || core.slots.in_use() == 0);
+    let is_settled = core.has_ended.get() && (latest.is_none() || core.slots.pending() == 0);
     let wait = if is_settled || core.tasks.has_ready() || !core.mailbox.may_wait() {
         Wait::No
     } else {
         let timer = core.timers.borrow().first();
         Wait::Until(timer.into_iter().chain(latest).min())
     };
-    account(core, start);
-    core.engine.turn(core, wait);
+    observe(core);
+    let waited = core.engine.turn(core, wait);
     core.mailbox.woke();
+    meter.turn_ended(&core.counters, waited);
 }
 
 fn fire_timers(core: &Core) {
@@ -413,17 +434,8 @@ fn fire_timers(core: &Core) {
     }
 }
 
-fn account(core: &Core, start: Moment) {
-    let busy = time::now().since(start).as_nanos() as u64;
+fn observe(core: &Core) {
     let counters = &core.counters;
-    counters.turns.add(1);
-    counters.busy_ns.add(busy);
-    if busy > SLOW_TURN_NS {
-        counters.slow_turns.add(1);
-    }
-    if busy > counters.longest_turn_ns.read() {
-        counters.longest_turn_ns.set(busy);
-    }
     counters.slots_in_use.set(core.slots.in_use() as u64);
     counters.tasks.set(core.tasks.count() as u64);
     counters.task_panics.set(core.tasks.panics());

@@ -4,6 +4,7 @@
 //! the process by trying, never from a kernel version. Source: io_uring_setup(2), errors EPERM and ENOSYS.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::arena::Arena;
 use crate::cores::{Core, StartError, Wait};
@@ -140,6 +141,13 @@ impl Engine {
         }
     }
 
+    pub(crate) fn name(&self) -> Name {
+        match self {
+            Engine::Ring(_) => Name::IoUring,
+            Engine::Threads(_) => Name::Threads,
+        }
+    }
+
     /// Does what has to be done on the core's thread before the first turn.
     pub(crate) fn start(&self, core: &Core) {
         match self {
@@ -152,8 +160,8 @@ impl Engine {
     pub(crate) fn place(&self, op: &Op) -> Option<Place> {
         let lane = op.lane()?;
         match self {
-            Engine::Ring(ring) => ring.workers(op).map(|workers| Place { lane, workers }),
-            Engine::Threads(_) => Some(Place { lane, workers: Workers::Pool }),
+            Engine::Ring(ring) => ring.workers(op).map(|workers| Place { lane, workers, act: op.act() }),
+            Engine::Threads(_) => Some(Place { lane, workers: Workers::Pool, act: op.act() }),
         }
     }
 
@@ -171,7 +179,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn turn(&self, core: &Core, wait: Wait) {
+    /// Enters the kernel and takes in what has happened; says how long it waited.
+    pub(crate) fn turn(&self, core: &Core, wait: Wait) -> Duration {
         match self {
             Engine::Ring(ring) => ring.turn(core, wait),
             Engine::Threads(threads) => threads.turn(core, wait),

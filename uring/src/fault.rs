@@ -24,7 +24,8 @@ pub enum Fault {
     Delay(Duration),
     /// The process ends as by SIGKILL before it runs.
     Kill,
-    /// It is not run and ends with 0, the success of what moves no bytes: a step that was forgotten.
+    /// It is not run and ends with 0, the success of what moves no bytes: a step that was forgotten. What makes a descriptor
+    /// ends with EIO.
     Skip,
 }
 
@@ -144,6 +145,18 @@ fn kill_self() -> ! {
     // SAFETY: the signal goes to this process alone and ends it.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     unreachable!("SIGKILL to the own process does not return to user space")
+}
+
+/// What the plan wants of a plain call: an error, or how many bytes it moves at most. It can be neither delayed without
+/// stopping the core nor, as long as its result is needed, left out.
+pub(crate) fn of_plain_call(kind: Kind) -> Result<Option<u32>, Errno> {
+    match crate::cores::try_with(|core| core.faults.next(kind)).flatten() {
+        Some(Fault::Fail(error)) => Err(error),
+        Some(Fault::Shorten(bytes)) => Ok(Some(bytes)),
+        Some(Fault::Skip) => kind.left_out().map(|()| None),
+        Some(Fault::Delay(_)) | None => Ok(None),
+        Some(Fault::Kill) => unreachable!("the plan has ended the process"),
+    }
 }
 
 /// Installs rules on the current core and starts counting from zero.

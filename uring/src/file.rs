@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::arena::{Block, BlockMut};
 use crate::cores;
 use crate::errno::Errno;
-use crate::fault::Fault;
+use crate::fault;
 use crate::flight::Flight;
 use crate::identity::Identity;
-use crate::lane::Lane;
+use crate::lane::{Lane, Reach};
 use crate::op::{Kind, Op, attribute, content, name, pool_only};
 use crate::stat::FileKind;
 
@@ -37,10 +37,12 @@ struct Inner {
 /// Where the last close of a descriptor runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
-    /// On the core, with a plain call.
-    Here,
+    /// On the core, with a plain call: the filesystem is not asked.
+    Unasked,
+    /// On the core, unless the filesystem may not answer.
+    Quick,
     /// Through the engine, on a thread that may wait.
-    Engine,
+    Long,
 }
 
 impl Closing {
@@ -49,8 +51,13 @@ impl Closing {
     /// is only read has a name as a rule, and its close does next to nothing: a trip to a thread would cost a small GET
     /// more than all its other calls on the file. Readers of large ones say so (`File::may_hold_much`).
     fn of(flags: i32) -> Closing {
-        let is_path = flags & libc::O_PATH != 0;
-        if is_path || flags & libc::O_ACCMODE == libc::O_RDONLY { Closing::Here } else { Closing::Engine }
+        if flags & libc::O_PATH != 0 {
+            Closing::Unasked
+        } else if flags & libc::O_ACCMODE == libc::O_RDONLY {
+            Closing::Quick
+        } else {
+            Closing::Long
+        }
     }
 }
 
@@ -103,22 +110,23 @@ impl File {
     pub(crate) fn opened(fd: OwnedFd, flags: i32) -> File {
         let is_direct = Cell::new(flags & libc::O_DIRECT != 0);
         let closing = Cell::new(Closing::of(flags));
-        File(Rc::new(Inner { fd: Some(fd), is_direct, lane: Cell::default(), closing }))
+        File(Rc::new(Inner { fd: Some(fd), is_direct, lane: Cell::new(Lane::UNNAMED), closing }))
     }
 
     /// Says that the file, although it is only read, has so much space that to free it takes long: it may lose its name
     /// while it is open, and its last close must not keep the core then.
     pub fn may_hold_much(&self) {
-        self.0.closing.set(Closing::Engine);
+        self.0.closing.set(Closing::Long);
     }
 
-    /// Says on which mount the file lies: its operations, and those of files opened below it from now on, share the
-    /// threads of that mount and leave those of others alone.
-    pub fn belongs_to_mount(&self, id: u64) {
-        self.0.lane.set(Lane::of_mount(id));
+    /// Says on which mount the file lies, and what is known of it: its operations, and those of files opened below it from
+    /// now on, share the threads of that mount and leave those of others alone.
+    pub fn belongs_to_mount(&self, id: u64, reach: Reach) {
+        self.0.lane.set(Lane::of_mount(id, reach));
     }
 
-    pub(crate) fn lane(&self) -> Lane {
+    /// Where its operations count.
+    pub fn lane(&self) -> Lane {
         self.0.lane.get()
     }
 
@@ -152,10 +160,15 @@ impl File {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let fd = self.fd.take();
+        let (fd, lane) = (self.fd.take(), self.lane.get());
+        let waits = match self.closing.get() {
+            Closing::Unasked => false,
+            Closing::Quick => lane.reach() == Reach::Remote,
+            Closing::Long => true,
+        };
         // A thread that is no core, or not any more, has no engine: there the close is a plain call, as this returns.
-        if self.closing.get() == Closing::Engine && cores::try_with(|_| ()).is_some() {
-            let close = content::Close { fd, lane: self.lane.get() };
+        if waits && cores::try_with(|_| ()).is_some() {
+            let close = content::Close { fd, lane };
             Flight::new(Op::Close(close), Identity::SERVER).detach();
         }
     }
@@ -168,7 +181,19 @@ pub fn open(
     opening: Opening,
     identity: Identity,
 ) -> impl Future<Output = Result<File, Errno>> + use<> {
-    let flight = Flight::new(Op::Open(name::Open::new(directory.clone(), path, opening)), identity);
+    open_in_lane(directory, path, opening, identity, directory.lane())
+}
+
+/// Opens `path` below `directory` where it leads into another mount than the directory's: the operation counts in the lane
+/// of that mount, and so does the file.
+pub fn open_in_lane(
+    directory: &File,
+    path: CString,
+    opening: Opening,
+    identity: Identity,
+    lane: Lane,
+) -> impl Future<Output = Result<File, Errno>> + use<> {
+    let flight = Flight::new(Op::Open(name::Open::new(directory.clone(), path, opening, lane)), identity);
     async move {
         match flight.await {
             (result, Op::Open(op)) => op.take_file(result),
@@ -198,7 +223,7 @@ pub(crate) fn try_open() -> Result<(), Errno> {
     let root = open_at_start(std::path::Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
     let opening =
         Opening { flags: libc::O_PATH | libc::O_DIRECTORY, mode: 0, resolve: libc::RESOLVE_BENEATH };
-    let mut open = name::Open::new(root, CString::from(c"."), opening);
+    let mut open = name::Open::new(root, CString::from(c"."), opening, Lane::UNNAMED);
     let result = open.call();
     open.take_file(result).map(|_| ())
 }
@@ -463,12 +488,7 @@ pub fn resident_bytes(file: &File, offset: u64, length: u64) -> Result<u64, Errn
 const SYS_CACHESTAT: i64 = 451;
 
 pub(crate) fn fail_if_planned(kind: Kind) -> Result<(), Errno> {
-    match cores::try_with(|core| core.faults.next(kind)).flatten() {
-        Some(Fault::Fail(error)) => Err(error),
-        // A plain call that never waits can be neither cut nor delayed, and its result is needed.
-        Some(Fault::Shorten(_) | Fault::Delay(_) | Fault::Skip) | None => Ok(()),
-        Some(Fault::Kill) => unreachable!("the plan has ended the process"),
-    }
+    fault::of_plain_call(kind).map(|_| ())
 }
 
 /// The buffer of one `getdents64` call: room for about a thousand names.

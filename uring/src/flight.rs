@@ -24,6 +24,8 @@ use crate::time;
 pub(crate) struct Flight {
     // `None` once the result was taken or the slot given up.
     token: Option<Token>,
+    // The core's number: whoever keeps a flight beyond its core must not touch the slots of the thread's next one.
+    serial: u16,
     // A token is a number of this core's table, so a flight must not move to a thread that has another.
     of_core: PhantomData<*const ()>,
 }
@@ -32,7 +34,8 @@ impl Flight {
     /// Submits an operation to the current core's engine.
     pub(crate) fn new(op: Op, identity: Identity) -> Flight {
         cores::with(|core| {
-            let fault = core.faults.next(op.kind());
+            let kind = op.kind();
+            let fault = core.faults.next(kind);
             let token = core.slots.insert(op, identity);
             match fault {
                 None => submit(core, token),
@@ -50,9 +53,11 @@ impl Flight {
                     });
                 }
                 Some(Fault::Kill) => unreachable!("the plan has ended the process"),
-                Some(Fault::Skip) => complete(core, token, 0),
+                Some(Fault::Skip) => {
+                    complete(core, token, kind.left_out().map_or_else(|error| -error.0, |()| 0));
+                }
             }
-            Flight { token: Some(token), of_core: PhantomData }
+            Flight { token: Some(token), serial: core.registered.serial, of_core: PhantomData }
         })
     }
 
@@ -71,8 +76,13 @@ impl Flight {
     /// The operation may succeed all the same, or have moved part of its bytes.
     pub(crate) fn cancel(&self) {
         if let Some(token) = self.token {
-            cores::with(|core| cancel(core, token));
+            self.at_home(|core| cancel(core, token));
         }
+    }
+
+    /// Runs `act` with the flight's own core; not when that has ended.
+    fn at_home<T>(&self, act: impl FnOnce(&Core) -> T) -> Option<T> {
+        cores::try_with(|core| (core.registered.serial == self.serial).then(|| act(core))).flatten()
     }
 }
 
@@ -81,7 +91,8 @@ impl Future for Flight {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<(i32, Op)> {
         let token = self.token.expect("a flight is not polled after its end");
-        match cores::with(|core| core.slots.take(token, context.waker())) {
+        let taken = self.at_home(|core| core.slots.take(token, context.waker()));
+        match taken.expect("a flight is polled on its own core") {
             Some(end) => {
                 self.token = None;
                 Poll::Ready(end)
@@ -95,7 +106,7 @@ impl Drop for Flight {
     fn drop(&mut self) {
         let Some(token) = self.token else { return };
         // The disposal runs outside of `orphan`: it may drop blocks and close files.
-        let ended = cores::try_with(|core| {
+        let ended = self.at_home(|core| {
             let ended = core.slots.orphan(token);
             if ended.is_none() {
                 cancel(core, token);
@@ -147,7 +158,7 @@ fn submit(core: &Core, token: Token) {
 /// Gives the place of an operation that has ended to the next one of its lane.
 fn leave(core: &Core, token: Token) {
     let Some(place) = core.slots.take_place(token) else { return };
-    if let Some(next) = core.lanes.leave(place) {
+    if let Some((next, place)) = core.lanes.leave(place) {
         core.slots.grant(next, place);
         core.engine.submit(core, next);
     }

@@ -1,12 +1,12 @@
-//! The identity an operation runs under: the server's own, or a POSIX user the kernel is to check against.
+//! The identity an operation runs under. There is one so far, the server's own.
 //!
-//! On the ring it becomes a personality registered by the ring's own thread; in the pool the thread switches for
-//! the length of one call. It knows no S3 user: whoever maps users to POSIX identities stands above.
-//! Source: io_uring_register_personality(3), setfsuid(2), capabilities(7).
+//! It stands in the signature of everything that allocates or names something, so that no caller forgets that the kernel
+//! checks it. On the ring it is the number of a personality. It knows no S3 user.
+//! Source: io_uring_register_personality(3).
 
 /// Under whose credentials the kernel checks and accounts an operation.
 ///
-/// Shape: an index into the core's table of identities; zero is the server's own credentials.
+/// Shape: a personality of the ring; zero is the server's own credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Identity(u16);
 

@@ -11,10 +11,11 @@ pub mod arena;
 pub mod aside;
 pub mod fault;
 pub mod identity;
+pub mod lane;
 
 mod blocking;
 mod flight;
-mod lane;
+mod meter;
 mod op;
 mod ring;
 mod shortage;

@@ -14,8 +14,16 @@ use crate::op::{Kind, Op, pool_only};
 /// A lock that is held; it may move to another thread and ends with the value.
 #[derive(Debug)]
 pub struct Held {
-    // A duplicate of the locked file's descriptor: the lock lives as long as one of them is open.
-    _fd: OwnedFd,
+    // A duplicate of the locked file's descriptor.
+    fd: OwnedFd,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The end of all its descriptors ends the lock too, but those of the file may be closed later, by a thread.
+        // SAFETY: flock takes a descriptor, which is open, and a number.
+        unsafe { libc::flock(self.fd.as_raw_fd(), libc::LOCK_UN) };
+    }
 }
 
 /// Whom a lock keeps out.
@@ -52,7 +60,7 @@ pub fn try_lock_as(file: &File, hold: Hold) -> Result<Held, Errno> {
     // SAFETY: flock takes a descriptor, which is open, and a number.
     let result = unsafe { libc::flock(fd.as_raw_fd(), hold.operation()) };
     Errno::check(Errno::of_call(i64::from(result)))?;
-    Ok(Held { _fd: fd })
+    Ok(Held { fd })
 }
 
 /// Locks a file if nobody is in the way, through the engine, for filesystems where that is a round trip.
@@ -63,7 +71,7 @@ pub async fn try_lock_slow(file: &File, hold: Hold) -> Result<Held, Errno> {
     let fd = duplicate(file)?;
     let op = pool_only::LockFile { file: file.clone(), operation: hold.operation() };
     Errno::check(Flight::new(Op::LockFile(op), Identity::SERVER).await.0)?;
-    Ok(Held { _fd: fd })
+    Ok(Held { fd })
 }
 
 fn duplicate(file: &File) -> Result<OwnedFd, Errno> {

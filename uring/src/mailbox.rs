@@ -112,16 +112,34 @@ impl Mailbox {
 /// The mailboxes of all cores of the process, by the core's serial number.
 static REGISTRY: RwLock<Vec<Option<Arc<Mailbox>>>> = RwLock::new(Vec::new());
 
-/// Adds a mailbox and returns the serial number of its core; numbers are never used again.
-pub(crate) fn register(mailbox: Arc<Mailbox>) -> u16 {
-    let mut registry = REGISTRY.write().expect("no holder of the registry panics");
-    registry.push(Some(mailbox));
-    u16::try_from(registry.len() - 1).expect("a process starts fewer than 65,536 cores in its life")
+/// The place of a core's mailbox in the registry; the drop takes it out and closes the mailbox, however the core ends.
+pub(crate) struct Registered {
+    mailbox: Arc<Mailbox>,
+    /// The number of the core; numbers are never used again.
+    pub(crate) serial: u16,
 }
 
-/// Forgets the mailbox of a core that has ended.
-pub(crate) fn unregister(serial: u16) {
-    REGISTRY.write().expect("no holder of the registry panics")[usize::from(serial)] = None;
+impl Registered {
+    /// Adds a mailbox.
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Registered {
+        let mut registry = REGISTRY.write().expect("no holder of the registry panics");
+        let serial =
+            u16::try_from(registry.len()).expect("a process starts fewer than 65,536 cores in its life");
+        registry.push(Some(mailbox.clone()));
+        Registered { mailbox, serial }
+    }
+
+    /// Takes the mailbox out and closes it, for the end of the core.
+    pub(crate) fn leave(&self) {
+        REGISTRY.write().expect("no holder of the registry panics")[usize::from(self.serial)] = None;
+        self.mailbox.close();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 /// Sends a wake-up to a task of another core; nothing when that core has ended.

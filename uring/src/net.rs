@@ -1,7 +1,7 @@
 //! Sockets: listening, accepting, receiving, sending.
 //!
-//! Sockets are left in blocking mode because the ring refuses to wait on others; every plain call says MSG_DONTWAIT.
-//! `sendfile` has no such flag, so its caller switches the socket for the length of a body. Sends never lend memory to
+//! Sockets are left in blocking mode because the ring refuses to receive on others; every plain call says MSG_DONTWAIT.
+//! `sendfile` has no such flag, so its caller switches the socket for the length of a body; a listener is never blocking. Sends never lend memory to
 //! the kernel: what does not fit is sent again when the socket is writable. Source: socket(7), tcp(7), sendfile(2).
 
 use std::future::Future;
@@ -16,12 +16,13 @@ use std::task::{Context, Poll};
 use crate::arena::BlockMut;
 use crate::aside::Aside;
 use crate::cores;
+use crate::engine::Name;
 use crate::errno::Errno;
-use crate::fault::Fault;
+use crate::fault;
 use crate::file::File;
 use crate::flight::Flight;
 use crate::identity::Identity;
-use crate::op::socket::{Accept, AcceptQueue, Connect, PollFor, Receive};
+use crate::op::socket::{Connect, PollFor, Receive};
 use crate::op::{Kind, Op};
 use crate::time::{self, First, Moment};
 
@@ -230,59 +231,63 @@ impl Listener {
 }
 
 /// Accepts connections of one listener on one core.
+///
+/// They are taken one by one with a plain call once the listener is ready, so that none is taken for which there is no room:
+/// an operation that accepts on and on brings all that wait, which may be thousands.
 pub struct Acceptor {
     listener: Socket,
-    queue: Rc<AcceptQueue>,
-    flight: Option<Flight>,
+    wait: Option<Ready>,
 }
 
 impl Acceptor {
     /// Starts to accept on the current core.
-    ///
-    /// The engine of plain calls tries before it waits, so the listener is made non-blocking; the ring waits on a
-    /// listener of either mode.
     pub fn new(listener: Listener) -> Result<Acceptor, Errno> {
         let listener = Socket(Rc::new(listener.0));
-        let is_ring = cores::counters().ring_entries.read() > 0;
-        listener.set_mode(if is_ring { Mode::Blocking } else { Mode::NonBlocking })?;
-        Ok(Acceptor { listener, queue: Rc::default(), flight: None })
+        listener.set_mode(Mode::NonBlocking)?;
+        Ok(Acceptor { listener, wait: None })
     }
 
     /// Waits for the next connection.
     ///
-    /// Errors: EMFILE and its kin end the operation; the next call starts it again, so wait a moment first.
+    /// Errors: EMFILE and its kin, which last: wait a moment before the next call.
     pub fn accept(&mut self) -> impl Future<Output = Result<Socket, Errno>> + '_ {
         std::future::poll_fn(|context| self.poll_accept(context))
     }
 
     fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<Result<Socket, Errno>> {
         loop {
-            if let Some(fd) = self.queue.accepted.borrow_mut().pop_front() {
-                return Poll::Ready(Ok(Socket(Rc::new(fd))));
+            if let Some(wait) = &mut self.wait {
+                let ready = std::task::ready!(Pin::new(wait).poll(context));
+                self.wait = None;
+                ready?;
             }
-            if let Some(error) = self.queue.ended.take() {
-                return Poll::Ready(Err(error));
-            }
-            let flight = self.flight.get_or_insert_with(|| {
-                let (listener, queue) = (self.listener.clone(), self.queue.clone());
-                Flight::new(Op::Accept(Accept { listener, queue }), Identity::SERVER)
-            });
-            *self.queue.waker.borrow_mut() = Some(context.waker().clone());
-            match Pin::new(flight).poll(context) {
-                Poll::Pending if !self.queue.accepted.borrow().is_empty() => continue,
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready((result, Op::Accept(accept))) => {
-                    self.flight = None;
-                    accept.deliver(result);
-                }
-                Poll::Ready(_) => unreachable!("a flight returns the operation it was made with"),
+            match accept_now(&self.listener) {
+                Err(Errno::AGAIN) => self.wait = Some(ready(&self.listener, Readiness::Readable)),
+                other => return Poll::Ready(other),
             }
         }
     }
 
-    /// Stops accepting until the next call of `accept`; connections already accepted stay queued.
+    /// Stops waiting until the next call of `accept`; connections stay in the kernel's queue.
     pub fn pause(&mut self) {
-        self.flight = None;
+        self.wait = None;
+    }
+}
+
+fn accept_now(listener: &Socket) -> Result<Socket, Errno> {
+    fault::of_plain_call(Kind::Accept)?;
+    loop {
+        // SAFETY: the listener is open for the length of the call; null asks for no peer address.
+        let fd = unsafe {
+            libc::accept4(listener.raw(), std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC)
+        };
+        match Errno::check(Errno::of_call(i64::from(fd))) {
+            // The client has given up while it waited.
+            Err(Errno(libc::ECONNABORTED) | Errno::INTR) => {}
+            Err(error) => return Err(error),
+            // SAFETY: the kernel has just made this descriptor, nothing else owns it.
+            Ok(_) => return Ok(Socket(Rc::new(unsafe { OwnedFd::from_raw_fd(fd) }))),
+        }
     }
 }
 
@@ -417,21 +422,16 @@ pub fn send_file_now(socket: &Socket, file: &File, offset: u64, length: usize) -
     }
 }
 
+/// How many of `length` bytes a plain call on a socket may move by the plan.
 fn planned_length(kind: Kind, length: usize) -> Result<usize, Errno> {
-    match cores::try_with(|core| core.faults.next(kind)).flatten() {
-        Some(Fault::Fail(error)) => Err(error),
-        Some(Fault::Shorten(bytes)) => Ok(length.min(bytes as usize)),
-        // A plain call cannot be delayed without stopping the core, and its result is needed.
-        Some(Fault::Delay(_) | Fault::Skip) | None => Ok(length),
-        Some(Fault::Kill) => unreachable!("the plan has ended the process"),
-    }
+    Ok(fault::of_plain_call(kind)?.map_or(length, |bytes| length.min(bytes as usize)))
 }
 
 /// Connects to `address`, for clients.
 pub async fn connect(address: SocketAddr) -> Result<Socket, Errno> {
     let socket = Socket(Rc::new(new_socket(address)?));
-    let is_ring = cores::counters().ring_entries.read() > 0;
-    if !is_ring {
+    // The engine of plain calls begins it before it waits.
+    if cores::with(|core| core.engine.name()) == Name::Threads {
         socket.set_mode(Mode::NonBlocking)?;
     }
     let op = Connect { socket: socket.clone(), address: Box::new(encode_address(address)), started: false };

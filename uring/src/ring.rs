@@ -6,6 +6,7 @@
 //! Source: io_uring_setup(2) with SINGLE_ISSUER and DEFER_TASKRUN, io_uring_enter(2).
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue, types};
@@ -14,7 +15,7 @@ use crate::arena::{Arena, Registration};
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
-use crate::lane::Workers;
+use crate::lane::{Lane, Reach, Workers};
 use crate::op::{Kind, Op};
 use crate::shortage::Shortage;
 use crate::slot::Token;
@@ -41,8 +42,10 @@ pub(crate) struct Ring {
     ring: RefCell<IoUring>,
     // Completions of one turn, kept to spare an allocation a turn.
     reaped: RefCell<Vec<cqueue::Entry>>,
-    registration: Cell<Registration>,
+    registration: Registration,
     has_truncate: bool,
+    // Whether the queue holds an operation on a file that the kernel may run while it takes it.
+    may_end_at_once: Cell<bool>,
     wait_flags: EnterFlags,
     pub(crate) entries: u32,
 }
@@ -74,8 +77,9 @@ impl Ring {
         Ok(Ring {
             ring: RefCell::new(ring),
             reaped: RefCell::default(),
-            registration: Cell::new(registration),
+            registration,
             has_truncate,
+            may_end_at_once: Cell::new(false),
             wait_flags,
             entries,
         })
@@ -91,7 +95,8 @@ impl Ring {
     /// Whose thread an operation may hold.
     pub(crate) fn workers(&self, op: &Op) -> Option<Workers> {
         match op.kind() {
-            // Reads wait for pages and devices without a thread, and a frozen filesystem can be read.
+            // On a local filesystem reads wait for pages and devices without a thread, and a frozen one can be read.
+            Kind::Read if is_remote(op) => Some(Workers::Ring),
             Kind::Read => None,
             Kind::ReadDirectory | Kind::Copy | Kind::SetTimes | Kind::Space | Kind::Lock => {
                 Some(Workers::Pool)
@@ -108,15 +113,26 @@ impl Ring {
 
     /// Hands a slot's operation to the kernel with the next turn, or to the pool when no opcode serves it.
     pub(crate) fn submit(&self, core: &Core, token: Token) {
-        let registration = self.registration.get();
+        let registration = self.registration;
         let entry = core.slots.with_op(token, |op, identity| {
-            if matches!(op, Op::Truncate(_)) && !self.has_truncate {
+            if self.workers(op) == Some(Workers::Pool) {
                 return None;
             }
             if let Op::Write(write) = op {
                 core.counters.count_write(registration, write.file.is_direct());
             }
-            op.entry(registration).map(|entry| entry.personality(identity.personality()))
+            let entry = op.entry(registration)?;
+            // Without the flag the kernel first tries, while it takes the submission, what it could do at once, and for
+            // some of it (the open of a path it has in memory) it asks the filesystem and waits.
+            let entry = if is_remote(op) {
+                entry.flags(squeue::Flags::ASYNC)
+            } else {
+                if matches!(op.kind(), Kind::Open | Kind::Read | Kind::Write) {
+                    self.may_end_at_once.set(true);
+                }
+                entry
+            };
+            Some(entry.personality(identity.personality()))
         });
         match entry {
             Some(entry) => self.push(core, entry.user_data(token.user_data())),
@@ -145,9 +161,9 @@ impl Ring {
         pushed.expect("a queue that was just submitted has room");
     }
 
-    /// Enters the kernel if there is a reason to, then takes all completions in.
-    pub(crate) fn turn(&self, core: &Core, wait: Wait) {
-        self.enter(core, wait);
+    /// Enters the kernel if there is a reason to, then takes all completions in; says how long it waited.
+    pub(crate) fn turn(&self, core: &Core, wait: Wait) -> Duration {
+        let waited = self.enter(core, wait);
         let mut reaped = self.reaped.take();
         loop {
             reaped.extend(self.ring.borrow_mut().completion());
@@ -160,39 +176,41 @@ impl Ring {
             }
         }
         self.reaped.replace(reaped);
+        waited
     }
 
-    fn enter(&self, core: &Core, wait: Wait) {
+    fn enter(&self, core: &Core, wait: Wait) -> Duration {
         let mut ring = self.ring.borrow_mut();
         let submission = ring.submission();
         let (gathered, deferred) = (submission.len(), submission.taskrun() || submission.cq_overflow());
         drop(submission);
-        let entered = match wait {
-            Wait::No if gathered == 0 && !deferred => return,
-            Wait::No => {
-                // SAFETY: no argument is passed, and the count is that of the queue.
-                unsafe {
-                    ring.submitter().enter::<libc::sigset_t>(
-                        gathered as u32,
-                        0,
-                        EnterFlags::GETEVENTS.bits(),
-                        None,
-                    )
+        let may_end_at_once = self.may_end_at_once.take();
+        let deadline = match wait {
+            Wait::Until(deadline) if !deferred && ring.completion().is_empty() => deadline,
+            // Something is there to be taken in.
+            Wait::No | Wait::Until(_) => {
+                if gathered > 0 || deferred {
+                    submit(core, &mut ring, gathered);
                 }
-            }
-            Wait::Until(deadline) => {
-                let timeout = deadline.map(|deadline| Timespec::from(deadline.since(time::now())));
-                let mut arguments = SubmitArgs::new();
-                if let Some(timeout) = &timeout {
-                    arguments = arguments.timespec(timeout);
-                }
-                ring.submitter().submit_with_args_and_flags(1, &arguments, self.wait_flags)
+                return Duration::ZERO;
             }
         };
-        core.counters.enters.add(1);
-        if let Err(error) = entered {
-            assert!(is_passing(&error), "io_uring_enter failed for good: {error}");
+        // What the kernel may do while it takes the submission is no wait. An operation that it did ends the turn as it would
+        // have ended the wait, so that this costs an entry more only where a thread or a device has to be waited for.
+        if may_end_at_once {
+            submit(core, &mut ring, gathered);
+            if !ring.completion().is_empty() {
+                return Duration::ZERO;
+            }
         }
+        let began = time::now();
+        let timeout = deadline.map(|deadline| Timespec::from(deadline.since(began)));
+        let mut arguments = SubmitArgs::new();
+        if let Some(timeout) = &timeout {
+            arguments = arguments.timespec(timeout);
+        }
+        check(core, ring.submitter().submit_with_args_and_flags(1, &arguments, self.wait_flags));
+        time::now().since(began)
     }
 
     fn take_in(&self, core: &Core, completion: &cqueue::Entry) {
@@ -205,16 +223,29 @@ impl Ring {
                 }
             }
             CANCELLATION => {}
-            _ if cqueue::more(completion.flags()) => {
-                let token = Token::of(user_data);
-                core.slots.with_op(token, |op, _| match op {
-                    Op::Accept(accept) => accept.deliver(result),
-                    _ => unreachable!("accept is the only operation that completes more than once"),
-                });
-            }
             _ => flight::complete(core, Token::of(user_data), result),
         }
     }
+}
+
+/// Enters the kernel without waiting: it takes the submissions and does what it has put off.
+fn submit(core: &Core, ring: &mut IoUring, gathered: usize) {
+    let flags = EnterFlags::GETEVENTS.bits();
+    // SAFETY: no argument is passed, and the count is that of the queue.
+    let entered = unsafe { ring.submitter().enter::<libc::sigset_t>(gathered as u32, 0, flags, None) };
+    check(core, entered);
+}
+
+fn check(core: &Core, entered: std::io::Result<usize>) {
+    core.counters.enters.add(1);
+    if let Err(error) = entered {
+        assert!(is_passing(&error), "io_uring_enter failed for good: {error}");
+    }
+}
+
+/// Whether an operation is of a filesystem that may not answer; those on sockets are of none.
+fn is_remote(op: &Op) -> bool {
+    op.lane().map(Lane::reach) == Some(Reach::Remote)
 }
 
 /// Whether entering again later is the right answer to an error.
@@ -247,7 +278,6 @@ fn probe(ring: &IoUring) -> Result<bool, Errno> {
     ring.submitter().register_probe(&mut probe)?;
     let needed = [
         opcode::PollAdd::CODE,
-        opcode::Accept::CODE,
         opcode::Recv::CODE,
         opcode::Connect::CODE,
         opcode::AsyncCancel::CODE,

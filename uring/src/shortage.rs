@@ -13,13 +13,14 @@ pub(crate) enum Shortage {
     Cpu(Errno),
     /// RLIMIT_MEMLOCK made the ring smaller; this many entries are left.
     Entries(u32),
-    /// RLIMIT_MEMLOCK refused to register the arena.
+    /// The kernel refused to register the arena; with ENOMEM it is RLIMIT_MEMLOCK that did.
     Arena(Errno),
 }
 
 /// What all cores lack, as sentences.
 pub(crate) fn tell(shortages: &[Shortage], cores_count: usize) -> Vec<String> {
-    unpinned(shortages, cores_count).into_iter().chain(unlocked(shortages, cores_count)).collect()
+    let told = [unpinned(shortages, cores_count), unlocked(shortages, cores_count)];
+    told.into_iter().chain([unregistered(shortages, cores_count)]).flatten().collect()
 }
 
 fn unpinned(shortages: &[Shortage], cores_count: usize) -> Option<String> {
@@ -37,6 +38,7 @@ fn unlocked(shortages: &[Shortage], cores_count: usize) -> Option<String> {
     for shortage in shortages {
         match shortage {
             Shortage::Cpu(_) => {}
+            Shortage::Arena(error) if *error != Errno::NOMEM => {}
             Shortage::Entries(entries) => entries_min = entries_min.min(*entries),
             Shortage::Arena(error) => {
                 arenas_count += 1;
@@ -44,16 +46,26 @@ fn unlocked(shortages: &[Shortage], cores_count: usize) -> Option<String> {
             }
         }
     }
-    let arenas = refused.map(|error| {
-        format!(
-            "{arenas_count} of {cores_count} arenas are not registered ({error}) and writes cost more CPU"
-        )
-    });
+    let arenas = refused.map(|error| not_registered(arenas_count, cores_count, *error));
     let entries = (entries_min < ENTRIES)
         .then(|| format!("rings have down to {entries_min} entries instead of {ENTRIES}"));
     let lacks = arenas.into_iter().chain(entries).collect::<Vec<_>>().join(", and ");
     let remedy = "raise it (systemd: LimitMEMLOCK=infinity)";
     (!lacks.is_empty()).then(|| format!("RLIMIT_MEMLOCK is small, so {lacks}; {remedy}"))
+}
+
+/// Arenas that something else than RLIMIT_MEMLOCK keeps from being registered.
+fn unregistered(shortages: &[Shortage], cores_count: usize) -> Option<String> {
+    let mut errors = shortages.iter().filter_map(|shortage| match shortage {
+        Shortage::Arena(error) if *error != Errno::NOMEM => Some(*error),
+        Shortage::Arena(_) | Shortage::Cpu(_) | Shortage::Entries(_) => None,
+    });
+    let error = errors.next()?;
+    Some(not_registered(1 + errors.count(), cores_count, error))
+}
+
+fn not_registered(count: usize, cores_count: usize, error: Errno) -> String {
+    format!("{count} of {cores_count} arenas are not registered ({error}) and writes cost more CPU")
 }
 
 #[cfg(test)]
@@ -76,6 +88,13 @@ mod tests {
         let rings = "rings have down to 64 entries instead of 1024";
         let small = "RLIMIT_MEMLOCK is small, so";
         check(&[arena], &[&format!("{small} {arenas}; {remedy}")]);
+        let other = Shortage::Arena(Errno::NOTSUP);
+        check(
+            &[other, other],
+            &[
+                "2 of 3 arenas are not registered (Operation not supported (os error 95)) and writes cost more CPU",
+            ],
+        );
         let entries = [256, 64, 128].map(Shortage::Entries);
         check(&entries, &[&format!("{small} {rings}; {remedy}")]);
         let all = [cpu, entries[0], arena, cpu, entries[1]];

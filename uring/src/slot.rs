@@ -5,7 +5,7 @@
 //! future was dropped; it keeps its operation until the completion and then disposes of it.
 //! It runs nothing and wakes nobody by itself.
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::task::Waker;
 
 use crate::identity::Identity;
@@ -66,6 +66,8 @@ pub(crate) struct Slots {
     // core reads and writes only `slots`; the operations stand apart so that no reference to a slot covers them.
     ops: RefCell<Vec<Box<[OpCell]>>>,
     free: RefCell<Vec<u32>>,
+    // Slots that are Submitted or Orphaned.
+    pending: Cell<usize>,
 }
 
 /// What taking a completion in means for the caller.
@@ -91,6 +93,7 @@ impl Slots {
         slot.state = State::Submitted(None);
         slot.identity = identity;
         slot.place = None;
+        self.pending.set(self.pending.get() + 1);
         Token { index, generation: slot.generation }
     }
 
@@ -120,10 +123,11 @@ impl Slots {
         op.expect("a slot in use keeps its operation until it is taken")
     }
 
-    /// Runs `act` on the operation of a slot that no engine has begun to run.
+    /// Runs `act` on the operation of a slot that neither the kernel nor a thread of the pool has: before it is handed on,
+    /// or between two attempts of the engine of plain calls.
     pub(crate) fn with_op<T>(&self, token: Token, act: impl FnOnce(&mut Op, Identity) -> T) -> T {
         let identity = self.slots.borrow()[token.index as usize].identity;
-        // SAFETY: the caller is the engine itself, before it hands the operation on or between two attempts.
+        // SAFETY: nobody but the core has the operation, by the contract above.
         let op = unsafe { (*self.address(token.index)).as_mut() };
         act(op.expect("a submitted slot has an operation"), identity)
     }
@@ -154,6 +158,7 @@ impl Slots {
             if slot.generation != token.generation {
                 return Completion::Stale;
             }
+            self.pending.set(self.pending.get() - 1);
             match std::mem::replace(&mut slot.state, State::Completed(result)) {
                 State::Submitted(waker) => return Completion::Wake(waker),
                 State::Orphaned => slot.release(),
@@ -206,6 +211,11 @@ impl Slots {
             }
         };
         Some((result, self.take_op(token.index)))
+    }
+
+    /// How many operations have not come to their end; a future that outlives its core may hold others.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.get()
     }
 
     /// How many slots an engine or a future still holds.

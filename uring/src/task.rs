@@ -71,7 +71,7 @@ fn clone_waker(number: *const ()) -> RawWaker {
 fn wake_by_number(number: *const ()) {
     let number = TaskNumber(number.addr() as u64);
     let here = cores::try_with(|core| {
-        let is_home = core.serial == number.serial();
+        let is_home = core.registered.serial == number.serial();
         if is_home {
             core.tasks.wake(number.0);
         }
@@ -148,7 +148,7 @@ impl Tasks {
     }
 
     fn poll(&self, core: &Core, index: u32, generation: u16, mut future: Boxed) {
-        let waker = waker(TaskNumber::new(core.serial, generation, index));
+        let waker = waker(TaskNumber::new(core.registered.serial, generation, index));
         let mut context = Context::from_waker(&waker);
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context)));
         match polled {

@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use crate::arena::Registration;
 use crate::cores::{Core, Wait};
@@ -182,11 +183,16 @@ impl Threads {
         flight::complete(core, token, result);
     }
 
-    /// Waits for events and runs what became ready.
-    pub(crate) fn turn(&self, core: &Core, wait: Wait) {
+    /// Waits for events and runs what became ready; says how long it waited.
+    pub(crate) fn turn(&self, core: &Core, wait: Wait) -> Duration {
         self.submitted.set(0);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
+        let began = time::now();
         let count = self.wait(&mut events, wait);
+        let waited = match wait {
+            Wait::No => Duration::ZERO,
+            Wait::Until(_) => time::now().since(began),
+        };
         core.counters.enters.add(1);
         for event in &events[..count] {
             let (flags, number) = (event.events, event.u64);
@@ -196,6 +202,7 @@ impl Threads {
             }
             self.serve(core, number as RawFd, flags);
         }
+        waited
     }
 
     fn wait(&self, events: &mut [libc::epoll_event], wait: Wait) -> usize {

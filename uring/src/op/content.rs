@@ -205,7 +205,8 @@ pub(crate) struct Close {
 impl Close {
     pub(crate) fn entry(&mut self) -> squeue::Entry {
         let fd = self.fd.take().map_or(-1, IntoRawFd::into_raw_fd);
-        // Without the flag the kernel closes a file of a local filesystem while it takes the submission, on the core.
+        // Without the flag the kernel closes a file whose filesystem has no flush of its own, such as ext4, while it takes the
+        // submission, on the core.
         opcode::Close::new(types::Fd(fd)).build().flags(squeue::Flags::ASYNC)
     }
 

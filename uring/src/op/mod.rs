@@ -13,13 +13,14 @@ pub(crate) mod socket;
 use io_uring::squeue;
 
 use crate::arena::Registration;
-use crate::lane::Lane;
+use crate::errno::Errno;
+use crate::lane::{Act, Lane};
 
 /// What kind of operation it is, for fault plans and counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Kind {
-    /// Accepting connections.
+    /// Accepting a connection.
     Accept,
     /// Waiting for a socket to be readable or writable.
     Poll,
@@ -72,11 +73,18 @@ pub enum Kind {
 impl Kind {
     /// How many kinds there are.
     pub const COUNT: usize = Kind::Lock as usize + 1;
+
+    /// What an operation of the kind ends with when a plan leaves it out: one that makes a descriptor cannot succeed then.
+    pub(crate) fn left_out(self) -> Result<(), Errno> {
+        match self {
+            Kind::Open | Kind::Accept => Err(Errno::IO),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One operation with all it owns.
 pub(crate) enum Op {
-    Accept(socket::Accept),
     Poll(socket::PollFor),
     Receive(socket::Receive),
     Connect(socket::Connect),
@@ -121,7 +129,6 @@ impl Op {
     /// The kind, for fault plans and counters.
     pub(crate) fn kind(&self) -> Kind {
         match self {
-            Op::Accept(_) => Kind::Accept,
             Op::Poll(_) => Kind::Poll,
             Op::Receive(_) => Kind::Receive,
             Op::Connect(_) => Kind::Connect,
@@ -147,13 +154,12 @@ impl Op {
         }
     }
 
-    /// The submission queue entry, or `None` for what has no opcode.
+    /// The submission queue entry, or `None` for what never has an opcode.
     ///
     /// The entry holds addresses inside the operation and what it owns, so it must be built after the operation
     /// has reached its slot.
     pub(crate) fn entry(&mut self, fixed: Registration) -> Option<squeue::Entry> {
         match self {
-            Op::Accept(op) => Some(op.entry()),
             Op::Poll(op) => Some(op.entry()),
             Op::Receive(op) => Some(op.entry()),
             Op::Connect(op) => Some(op.entry()),
@@ -184,7 +190,6 @@ impl Op {
     /// readiness.
     pub(crate) fn call(&mut self) -> i32 {
         match self {
-            Op::Accept(op) => op.call(),
             Op::Poll(op) => op.call(),
             Op::Receive(op) => op.call(),
             Op::Connect(op) => op.call(),
@@ -216,7 +221,7 @@ impl Op {
     /// What the operation waits for in the engine of plain system calls.
     pub(crate) fn waits(&self) -> Waits {
         match self {
-            Op::Accept(_) | Op::Receive(_) => Waits::Readable,
+            Op::Receive(_) => Waits::Readable,
             Op::Poll(op) => op.waits(),
             Op::Connect(_) => Waits::Writable,
             Op::Read(_)
@@ -234,11 +239,27 @@ impl Op {
         }
     }
 
+    /// Whether the operation may change its filesystem.
+    pub(crate) fn act(&self) -> Act {
+        match self {
+            Op::Open(op) => op.act(),
+            Op::Read(_) | Op::ReadBytes(_) | Op::GetAttribute(_) | Op::Stat(_) | Op::ReadDirectory(_) => {
+                Act::Read
+            }
+            Op::AskSpace(_) | Op::LockFile(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => Act::Read,
+            Op::Write(_) | Op::WriteBytes(_) | Op::Sync(_) | Op::Allocate(_) | Op::Truncate(_) => Act::Change,
+            // The last close may free space.
+            Op::Close(_) | Op::MakeDirectory(_) | Op::Link(_) | Op::Rename(_) | Op::Unlink(_) => Act::Change,
+            Op::SetAttribute(_) | Op::CopyRange(_) | Op::CloneRange(_) | Op::SetTimes(_) => Act::Change,
+        }
+    }
+
     /// The lane of the mount that the operation works on; none for sockets.
     pub(crate) fn lane(&self) -> Option<Lane> {
         let file = match self {
-            Op::Accept(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => return None,
+            Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => return None,
             Op::Close(op) => return Some(op.lane),
+            Op::Open(op) => return Some(op.lane),
             Op::Read(op) => &op.file,
             Op::Write(op) => &op.file,
             Op::ReadBytes(op) => &op.file,
@@ -246,7 +267,6 @@ impl Op {
             Op::Sync(op) => &op.file,
             Op::Allocate(op) => &op.file,
             Op::Truncate(op) => &op.file,
-            Op::Open(op) => &op.directory,
             Op::MakeDirectory(op) => &op.directory,
             Op::Link(op) => &op.directory,
             Op::Rename(op) => &op.to_directory,
@@ -267,7 +287,6 @@ impl Op {
     /// The socket whose readiness the operation waits for.
     pub(crate) fn socket(&self) -> Option<i32> {
         match self {
-            Op::Accept(op) => Some(op.listener.raw()),
             Op::Poll(op) => Some(op.socket.raw()),
             Op::Receive(op) => Some(op.socket.raw()),
             Op::Connect(op) => Some(op.socket.raw()),
@@ -288,14 +307,10 @@ impl Op {
         }
     }
 
-    /// Releases what a result carries when nobody waits for it any more: a descriptor is closed or, when it is a
-    /// connection, stays with its acceptor.
+    /// Releases what a result carries when nobody waits for it any more.
     pub(crate) fn dispose(self, result: i32) {
-        match self {
-            Op::Open(op) => drop(op.take_file(result)),
-            // An error, the cancellation's own above all, must not reach an acceptor that has begun anew.
-            Op::Accept(op) if result >= 0 => op.deliver(result),
-            _ => {}
+        if let Op::Open(op) = self {
+            drop(op.take_file(result));
         }
     }
 }

@@ -11,6 +11,7 @@ use io_uring::{opcode, squeue, types};
 
 use crate::errno::Errno;
 use crate::file::{File, LinkForm, Opening};
+use crate::lane::{Act, Lane};
 
 /// `openat2` below a directory.
 pub(crate) struct Open {
@@ -18,16 +19,18 @@ pub(crate) struct Open {
     pub(crate) path: CString,
     pub(crate) how: types::OpenHow,
     pub(crate) opening: Opening,
+    // The directory's own, unless the path leads into another mount.
+    pub(crate) lane: Lane,
 }
 
 impl Open {
-    pub(crate) fn new(directory: File, path: CString, opening: Opening) -> Open {
+    pub(crate) fn new(directory: File, path: CString, opening: Opening, lane: Lane) -> Open {
         // The kernel refuses O_PATH with any flag that acts on content, so close-on-exec is the only one added.
         let how = types::OpenHow::new()
             .flags(opening.flags as u64 | libc::O_CLOEXEC as u64)
             .mode(u64::from(opening.mode))
             .resolve(opening.resolve);
-        Open { directory, path, how, opening }
+        Open { directory, path, how, opening, lane }
     }
 
     pub(crate) fn entry(&mut self) -> squeue::Entry {
@@ -43,12 +46,19 @@ impl Open {
         Errno::of_call(result)
     }
 
+    /// Whether it opens for reading only, and makes nothing.
+    pub(crate) fn act(&self) -> Act {
+        let changes =
+            self.opening.flags & (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) != libc::O_RDONLY;
+        if changes { Act::Change } else { Act::Read }
+    }
+
     /// Makes the file of a result.
     pub(crate) fn take_file(self, result: i32) -> Result<File, Errno> {
         Errno::check(result)?;
         // SAFETY: the kernel made this descriptor for this completion, nothing else owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(result) };
-        Ok(File::opened(fd, self.opening.flags).with_lane(self.directory.lane()))
+        Ok(File::opened(fd, self.opening.flags).with_lane(self.lane))
     }
 }
 

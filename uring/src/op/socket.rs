@@ -1,14 +1,8 @@
-//! Operations on sockets: accept, wait for readiness, receive, connect.
+//! Operations on sockets: wait for readiness, receive, connect.
 //!
-//! Sending is not here: it is a plain call on a borrowed slice that never blocks, and waits by `PollFor`. So no
+//! Sending and accepting are not here: they are plain calls that never block, and wait by `PollFor`. So no
 //! memory but a block, what goes aside of it and a socket address is ever lent to the kernel by these.
-//! Source: accept(2), recv(2), poll(2), connect(2), io_uring_prep_multishot_accept(3).
-
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::rc::Rc;
-use std::task::Waker;
+//! Source: recv(2), poll(2), connect(2).
 
 use io_uring::{opcode, squeue, types};
 
@@ -17,71 +11,6 @@ use crate::aside::Aside;
 use crate::errno::Errno;
 use crate::net::{Fill, Readiness, Socket};
 use crate::op::Waits;
-
-/// Connections that were accepted and not yet taken, shared by the operation and its `net::Acceptor`.
-#[derive(Default)]
-pub(crate) struct AcceptQueue {
-    pub(crate) accepted: RefCell<VecDeque<OwnedFd>>,
-    pub(crate) waker: RefCell<Option<Waker>>,
-    // What ended the operation; `None` while it runs.
-    pub(crate) ended: Cell<Option<Errno>>,
-}
-
-/// Accepts connections until it fails or is cancelled.
-pub(crate) struct Accept {
-    pub(crate) listener: Socket,
-    pub(crate) queue: Rc<AcceptQueue>,
-}
-
-/// How many connections one readiness event may bring in the engine of plain calls, so that one listener does not
-/// keep a core from its other sockets.
-const ACCEPT_BURST: usize = 64;
-
-impl Accept {
-    pub(crate) fn entry(&mut self) -> squeue::Entry {
-        opcode::AcceptMulti::new(types::Fd(self.listener.raw())).flags(libc::SOCK_CLOEXEC).build()
-    }
-
-    /// Accepts what is there; `EAGAIN` means that it goes on, any other error ends it.
-    pub(crate) fn call(&mut self) -> i32 {
-        for _ in 0..ACCEPT_BURST {
-            // SAFETY: the listener is open as long as `self` holds it; null asks for no peer address.
-            let result = unsafe {
-                libc::accept4(
-                    self.listener.raw(),
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    libc::SOCK_CLOEXEC,
-                )
-            };
-            let result = Errno::of_call(i64::from(result));
-            if result == -libc::ECONNABORTED || result == -libc::EINTR {
-                continue;
-            }
-            if result < 0 {
-                return result;
-            }
-            self.deliver(result);
-        }
-        -libc::EAGAIN
-    }
-
-    /// Puts an accepted descriptor, or the error that ended the operation, where the acceptor finds it.
-    pub(crate) fn deliver(&self, result: i32) {
-        match Errno::check(result) {
-            Ok(_) => {
-                // SAFETY: the kernel made this descriptor for this completion, nothing else owns it.
-                let socket = unsafe { OwnedFd::from_raw_fd(result) };
-                self.queue.accepted.borrow_mut().push_back(socket);
-            }
-            Err(error) => self.queue.ended.set(Some(error)),
-        }
-        let waker = self.queue.waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
 
 /// Waits until a socket is readable or writable.
 pub(crate) struct PollFor {
