@@ -1,5 +1,5 @@
 //! Bodies through receives that are laid out around their framing: whatever the chunks are and wherever a receive ends,
-//! they decode as they do in one piece.
+//! they decode as they do in one piece. The socket's part, that pieces go aside, is tested beside the engines.
 
 use proptest::prelude::*;
 
