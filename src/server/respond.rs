@@ -325,7 +325,9 @@ async fn send_slow(
     write_piece(version, DECLARATION, &mut out);
     let result = loop {
         if send::all(exchange.socket, &[IoSlice::new(&out)], pace).await == send::End::Broken {
-            return Sent { status: 200, bytes: 0, end: send::End::Broken, error: None };
+            // Whoever has gone will ask again and is to find it done.
+            let error = document.await.err();
+            return Sent { status: 200, bytes: 0, end: send::End::Broken, error };
         }
         out.clear();
         let mut timer = time::sleep(SLOW_AFTER);

@@ -5,6 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use ringway::server::setting::EngineChoice;
@@ -17,6 +18,7 @@ use crate::request::{Request, Signed, etag};
 const KEY: &str = "slow/object";
 /// A second more than the server's patience.
 const HELD_BACK: Duration = Duration::from_secs(6);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The first flush is that of the object's bytes.
 const HOLD_BACK: Rule =
@@ -42,6 +44,15 @@ fn errors_counted(fixture: &Fixture, code: &str) -> u64 {
     count.map_or(0, |count| count.parse().expect("a number"))
 }
 
+/// Asks ten times a second whether something holds, for so long.
+fn settled_for(time: Duration, holds: impl Fn() -> bool) -> bool {
+    let looks = time.as_millis() / PAUSE.as_millis();
+    (0..looks).any(|_| {
+        thread::sleep(PAUSE);
+        holds()
+    })
+}
+
 fn check_error(fixture: &Fixture, name: &str, answer: &str, status: &str) {
     assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer}");
     assert!(answer.contains("<Error><Code>InternalError</Code>"), "{name}: {answer}");
@@ -65,6 +76,26 @@ fn an_error_behind_the_status_is_counted_and_names_its_object() {
     // The upload is still there.
     fixture.connect().exchange(&complete).expect_status("again", 200);
     assert_eq!(fixture.get(KEY).text(), "part");
+}
+
+/// A client that has gone in the middle of it asks again later, and finds it done.
+#[test]
+fn a_complete_ends_without_its_client() {
+    let fixture = Fixture::start(EngineChoice::Auto);
+    let complete = prepare(&fixture);
+    // Past the first white space, which finds the connection cut.
+    let fault = Fault::Delay(2 * HELD_BACK);
+    fixture.plan(vec![Rule { fault, ..HOLD_BACK }]);
+    let mut client = TcpStream::connect(fixture.address).expect("the server listens");
+    client.write_all(&complete.bytes()).expect("sent");
+    client.peek(&mut [0]).expect("the status comes");
+    // Closed with bytes unread: the server is told so by a reset.
+    drop(client);
+    let is_there = || fixture.send(Request::get(KEY)).status == 200;
+    assert!(settled_for(4 * HELD_BACK, is_there), "nobody ended it");
+    fixture.plan(Vec::new());
+    assert_eq!(fixture.get(KEY).text(), "part");
+    fixture.connect().exchange(&complete).expect_status("again", 200);
 }
 
 #[test]
