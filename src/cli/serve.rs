@@ -18,7 +18,7 @@ use uring::fault::Plan;
 
 use crate::auth::authenticate::RegionRule;
 use crate::server::banner::{self, Session, StoredSecret};
-use crate::server::config::Config;
+use crate::server::config::{Config, Limits, Origin};
 use crate::server::control::Signals;
 use crate::server::descriptors;
 use crate::server::lifecycle::Outcome;
@@ -125,7 +125,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes, help_heading = "Machine")]
     document_memory: Option<u64>,
 
-    /// Open S3 connections at most; beyond it new ones wait [default: 16384]
+    /// Open S3 connections at most; beyond it new ones wait. The default is lower where the limit of file descriptors is
+    /// [default: 16384]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     connections_max: Option<u32>,
 
@@ -188,7 +189,10 @@ impl ServeArgs {
         replace(&mut config.engine, self.engine);
         replace(&mut config.limits.arena_bytes_per_core, self.arena_size);
         replace(&mut config.limits.document_bytes_per_core, self.document_memory);
-        replace(&mut config.limits.connections_max, self.connections_max);
+        if let Some(connections_max) = self.connections_max {
+            config.limits.connections_max = connections_max;
+            config.limits.connections_origin = Origin::Operator;
+        }
         replace(&mut config.limits.header_timeout_ms, self.header_timeout);
         replace(&mut config.limits.idle_timeout_ms, self.idle_timeout);
         replace(&mut config.limits.body_rate_min_bytes_per_s, self.body_rate_min);
@@ -218,7 +222,7 @@ pub fn given_root_key(environment: Environment<'_>) -> Result<GivenRootKey, Fail
 
 /// Serves what was opened until a signal ends it.
 /// Errors: Failed when it does not start, or when what ran was cut or broke.
-pub fn run(opened: Opened) -> Result<(), Failure> {
+pub fn run(mut opened: Opened) -> Result<(), Failure> {
     // The first thread of all: what refuses it would refuse the cores too.
     let started = log_writer::start(Box::new(std::io::stderr()));
     let (sink, writer) = started.map_err(|error| {
@@ -227,13 +231,9 @@ pub fn run(opened: Opened) -> Result<(), Failure> {
              forbids clone3; raise the limit, or use a newer container runtime"
         ))
     })?;
-    let config = &opened.config;
+    let config = &mut opened.config;
     log::start(&config.log_filter, config.log_format, sink.clone()).map_err(usage)?;
-    let connections_max = config.limits.connections_max;
-    let needed = descriptors::needed(connections_max, config.cores.count());
-    if let Some(shortage) = descriptors::raise(&format!("--connections-max {connections_max}"), needed) {
-        tracing::warn!("{shortage}");
-    }
+    provide_descriptors(&mut config.limits, config.cores.count());
     let (root, state_dir) = (config.root.clone(), config.state_dir.clone());
     let (region, root_key) = (config.region.as_str().to_owned(), opened.root_key.clone());
     let ready = move |s3: &[SocketAddr], admin: SocketAddr| {
@@ -258,6 +258,22 @@ pub fn run(opened: Opened) -> Result<(), Failure> {
         Outcome::Drained => Ok(()),
         Outcome::Cut => Err(Failure::failed("requests that still ran were cut")),
         Outcome::Failed => Err(Failure::failed("a core failed; the log says why")),
+    }
+}
+
+/// Raises the limit of descriptors; a default of connections is what it has room for, a number that was asked for stays.
+fn provide_descriptors(limits: &mut Limits, cores_count: usize) {
+    let connections_max = limits.connections_max;
+    let needed = descriptors::needed(connections_max, cores_count);
+    let Some(shortage) = descriptors::raise(&format!("--connections-max {connections_max}"), needed) else {
+        return;
+    };
+    match limits.connections_origin {
+        Origin::Operator => tracing::warn!("{shortage}"),
+        Origin::Default => {
+            limits.connections_max = shortage.connections(cores_count).min(connections_max);
+            tracing::info!("--connections-max is {}: {shortage}", limits.connections_max);
+        }
     }
 }
 

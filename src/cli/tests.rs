@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::auth::authenticate::RegionRule;
-use crate::server::config::Config;
+use crate::server::config::{Config, Origin};
 use crate::server::root_key::RootKey;
 use crate::server::setting::{Cores, Durability, Switch};
 use crate::server::state_dir::StateDir;
@@ -163,7 +163,11 @@ fn the_help_tells_the_defaults_that_hold() {
         assert!(help.contains(&format!("[env: {}]", layers::variable(flag))), "{help}");
         if let Some((_, rest)) = help.split_once("[default: ") {
             let default = rest.split_once(']').expect("closed").0.replace("ROOT", "/srv");
-            check(&["serve", "/srv", &format!("--{flag}={default}")], &[], |_| ());
+            check(&["serve", "/srv", &format!("--{flag}={default}")], &[], |config| {
+                if flag == "connections-max" {
+                    config.limits.connections_origin = Origin::Operator;
+                }
+            });
             settings_count += 1;
         } else {
             assert!(["config", "domain"].contains(&flag), "--{flag} tells no default");

@@ -43,9 +43,9 @@ pub struct Object {
 // O_NONBLOCK: a FIFO under the key must not hang the open; it means nothing for a regular file.
 const OPEN_FILE: i32 = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// The last close of a file that was deleted while it was read frees its space, about 0.04 ms a MiB on ext4. From here on
-/// that is longer than the trip to a thread, which is nothing against the transfer of so much.
-const MUCH_BYTES: u64 = 1 << 20;
+/// The last close of a file that was deleted while it was read frees its space, about 0.04 ms a MiB on ext4. From here on a
+/// thread does it: the way to that is nothing against the transfer of so much.
+const MUCH_BYTES: u64 = 16 << 20;
 
 /// Opens the object of a key.
 ///

@@ -56,6 +56,15 @@ pub struct Config {
     pub access_log: Switch,
 }
 
+/// Where a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody has said anything.
+    Default,
+    /// A flag, the environment or the file.
+    Operator,
+}
+
 /// The bounds of one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -66,6 +75,8 @@ pub struct Limits {
     pub document_bytes_per_core: u64,
     /// Open S3 connections of the whole server; beyond it accept pauses.
     pub connections_max: u32,
+    /// Who said so: a default is as many as this process has descriptors for.
+    pub connections_origin: Origin,
     /// From the first byte of a request head to its last.
     pub header_timeout_ms: u64,
     /// Between a response and the next request on the same connection.
@@ -87,6 +98,7 @@ impl Limits {
         document_bytes_per_core: 64 << 20,
         // An idle connection may cost 4 KiB: 64 MiB at this count, no more than one core's arena.
         connections_max: 16_384,
+        connections_origin: Origin::Default,
         // A head is at most 16 KiB, and SDKs send it at once: ten seconds are several retransmissions on a lossy path, and
         // short for a slowloris.
         header_timeout_ms: 10_000,

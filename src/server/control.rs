@@ -60,7 +60,7 @@ pub struct Control {
 }
 
 /// Cores that were told to stop cut their connections and end; one that hangs in the kernel is left behind.
-const STOP_DEADLINE: Duration = Duration::from_secs(5);
+pub const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Starts the control thread.
 /// Errors: no thread, no epoll, no signal handler.

@@ -2,6 +2,7 @@
 //!
 //! Source: ARCHITECTURE.md, "Start and stop"; the order of reports is `lifecycle`'s.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::future::Future;
 use std::pin::pin;
@@ -92,10 +93,13 @@ const COLLECT_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs a core.
 pub async fn run(given: Given, own: Own) {
-    let Own { listeners, commands, reports, metrics } = own;
-    let tree = match make_ready(&given).await {
-        Ok(tree) => tree,
-        Err(error) => {
+    let Own { listeners, commands: (receiver, wakeup), reports, metrics } = own;
+    let commands = Commands { receiver, wakeup, kept: Cell::new(None) };
+    let tree = match commands.unless_stopped(make_ready(&given)).await {
+        // Another core failed, or the operator does not want to wait.
+        None => return reports.ended(),
+        Some(Ok(tree)) => tree,
+        Some(Err(error)) => {
             tracing::error!("the root cannot be served: {error}");
             // Dropped without a last word, `reports` says that the core failed.
             return;
@@ -287,12 +291,43 @@ impl Gate {
     }
 }
 
-/// Waits for a command, accepting meanwhile while there is a gate.
-async fn next_command(commands: &(CommandReceiver, Arc<Wakeup>), mut gate: Option<&mut Gate>) -> CoreCommand {
-    std::future::poll_fn(|context| {
+/// The commands of a core.
+struct Commands {
+    receiver: CommandReceiver,
+    wakeup: Arc<Wakeup>,
+    // One that came before the core could follow it.
+    kept: Cell<Option<CoreCommand>>,
+}
+
+impl Commands {
+    /// Takes the next command, or has `context` woken for it.
+    fn take(&self, context: &Context<'_>) -> Option<CoreCommand> {
         // First the waker, then the look: a command between the two wakes again.
-        commands.1.set(context.waker());
-        if let Some(command) = commands.0.try_receive() {
+        self.wakeup.set(context.waker());
+        self.kept.take().or_else(|| self.receiver.try_receive())
+    }
+
+    /// Waits for `start`; `None` when the core is told to stop before it ends.
+    async fn unless_stopped<T>(&self, start: impl Future<Output = T>) -> Option<T> {
+        let mut start = pin!(start);
+        std::future::poll_fn(|context| {
+            self.wakeup.set(context.waker());
+            while let Some(command) = self.receiver.try_receive() {
+                match command {
+                    CoreCommand::Stop => return Poll::Ready(None),
+                    CoreCommand::Drain => self.kept.set(Some(command)),
+                }
+            }
+            start.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+}
+
+/// Waits for a command, accepting meanwhile while there is a gate.
+async fn next_command(commands: &Commands, mut gate: Option<&mut Gate>) -> CoreCommand {
+    std::future::poll_fn(|context| {
+        if let Some(command) = commands.take(context) {
             return Poll::Ready(command);
         }
         if let Some(gate) = gate.as_deref_mut() {
@@ -304,14 +339,9 @@ async fn next_command(commands: &(CommandReceiver, Arc<Wakeup>), mut gate: Optio
 }
 
 /// Waits until no connection is left and says so, then for the command to stop, which may come first.
-async fn drained_or_stopped(
-    core: &CoreState,
-    commands: &(CommandReceiver, Arc<Wakeup>),
-    reports: &CoreReports,
-) -> CoreCommand {
+async fn drained_or_stopped(core: &CoreState, commands: &Commands, reports: &CoreReports) -> CoreCommand {
     let command = std::future::poll_fn(|context| {
-        commands.1.set(context.waker());
-        if let Some(command) = commands.0.try_receive() {
+        if let Some(command) = commands.take(context) {
             return Poll::Ready(Some(command));
         }
         if core.connections.count() == 0 {

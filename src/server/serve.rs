@@ -291,3 +291,34 @@ fn credentials(root_key: &RootKey) -> Credentials {
 pub const ROOT_CANONICAL_ID: &str = "e00d237c0a2a2a64a50c46c84b6868900390cc5e46943fcde5ac08249d1690bd";
 /// The account of the root user. Shape: 12 digits.
 pub const ROOT_ACCOUNT_ID: &str = "000000000001";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::log_writer;
+    use crate::server::start::{self, GivenRootKey};
+    use uring::fault::{Fault, Nth, OperationKind, Rule};
+    use uring::time;
+
+    #[test]
+    fn a_root_that_cannot_be_served_ends_every_core() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let mut config = Config::new(root.path().to_owned());
+        config.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.admin_listen = config.listen[0];
+        config.cores = Cores::Count(2);
+        config.engine = EngineChoice::Threads;
+        config.limits.arena_bytes_per_core = 4 << 20;
+        let opened = start::open(config, GivenRootKey::default()).expect("a fresh directory is opened");
+        let (log, _writer) = log_writer::start(Box::new(std::io::sink())).expect("a thread");
+        // The probe makes a directory and files; the second core waits for it.
+        let refused = |kind| Rule { kind: Some(kind), nth: Nth::From(1), fault: Fault::Fail(Errno::IO) };
+        let rules = vec![refused(OperationKind::MakeDirectory), refused(OperationKind::Open)];
+        let faults = Plan { rules, ..Plan::default() };
+        let begun = time::now();
+        let server = super::start(opened, faults, Signals::Left, log, Box::new(|_, _| ())).expect("started");
+        assert_eq!(server.wait(), Outcome::Failed);
+        // A core that did not hear of it would be left behind at the control thread's deadline.
+        assert!(time::now().since(begun) < control::STOP_DEADLINE);
+    }
+}

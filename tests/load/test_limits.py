@@ -175,11 +175,47 @@ def test_bench_has_descriptors_for_its_connections(serve):
     assert json.loads(done.stdout)["errors"] == {}, done.stdout
 
 
-def test_too_few_descriptors_are_said(engine, folder):
-    server = ringway.Server(folder / "root", engine, folder / "log", under=["prlimit", "--nofile=256:512"])
+@pytest.mark.parametrize("arguments", [[], ["--connections-max", "16384"]])
+def test_too_few_descriptors_are_said(engine, folder, arguments):
+    """A number that was asked for is a warning, the default is what there is room for."""
+    under = ["prlimit", "--nofile=256:512"]
+    server = ringway.Server(folder / "root", engine, folder / "log", arguments, under)
     try:
         asyncio.run(expect(200, once(server.endpoint, "PUT", BUCKET)))
     finally:
         server.stop()
     said = (folder / "log").read_text()
     assert "may have 512 file descriptors, and --connections-max 16384 may need" in said, said
+    assert ("--connections-max is " in said) == (not arguments) == (" WARN " not in said), said
+
+
+def connections_of(server):
+    """Connections that the process has accepted, whether it serves them or not."""
+    local = {f"0100007F:{int(address.rsplit(':', 1)[1]):04X}" for address in (server.endpoint,)}
+    found = 0
+    inodes = {os.stat(entry).st_ino for entry in list_descriptors(server.process.pid)}
+    with open("/proc/net/tcp") as table:
+        for fields in map(str.split, table):
+            found += fields[1] in local and fields[3] == "01" and int(fields[9]) in inodes
+    return found
+
+
+def list_descriptors(pid):
+    folder = f"/proc/{pid}/fd"
+    return [f"{folder}/{name}" for name in os.listdir(folder) if os.path.exists(f"{folder}/{name}")]
+
+
+def test_no_connection_is_taken_that_there_is_no_room_for(serve):
+    server = serve("--cores", "1", "--connections-max", "8")
+
+    async def crowd():
+        connections = [await Connection.open(server.endpoint) for _ in range(100)]
+        await until(server, "connections_open", "8")
+        assert connections_of(server) == 8
+        # Each that leaves makes room for the next, and none is lost.
+        for index, connection in enumerate(connections):
+            await expect(200, connection.request("GET", BUCKET))
+            assert connections_of(server) <= 8, index
+            connection.abort()
+
+    asyncio.run(crowd())
