@@ -16,6 +16,9 @@ const NAMES_MAX: usize = 16_384;
 /// A directory: its bucket's inode and its path below the bucket, without a slash at its end.
 type Place = (u64, Box<[u8]>);
 
+/// A name in it.
+type Name = Box<[u8]>;
+
 /// The scans and renames that are under way.
 #[derive(Default)]
 pub struct Fresh(Mutex<State>);
@@ -23,8 +26,8 @@ pub struct Fresh(Mutex<State>);
 #[derive(Default)]
 struct State {
     next: u64,
-    scans: HashMap<u64, (Place, BTreeSet<Box<[u8]>>)>,
-    renames: HashMap<u64, (Place, Box<[u8]>)>,
+    scans: HashMap<u64, (Place, BTreeSet<Name>)>,
+    renames: HashMap<u64, (Place, Name)>,
 }
 
 impl State {
@@ -41,8 +44,7 @@ impl Fresh {
 
     /// Says that `name` is about to be put into a directory; it may be replaced until the value is dropped.
     pub(super) fn replacing(self: &Arc<Self>, bucket: u64, directory: &CStr, name: &CStr) -> Replacing {
-        let (place, name): (Place, Box<[u8]>) =
-            ((bucket, directory.to_bytes().into()), name.to_bytes().into());
+        let (place, name): (Place, Name) = ((bucket, directory.to_bytes().into()), name.to_bytes().into());
         let mut state = self.state();
         for (scanned, names) in state.scans.values_mut() {
             if *scanned == place && names.len() < NAMES_MAX {
@@ -113,7 +115,7 @@ mod tests {
         for (bucket, directory) in [(2, c"a/b"), (1, c"a"), (1, c"")] {
             drop(fresh.replacing(bucket, directory, c"elsewhere"));
         }
-        let names: Vec<Box<[u8]>> = scan.names().into_iter().collect();
+        let names: Vec<Name> = scan.names().into_iter().collect();
         assert_eq!(names, [Box::from(&b"first"[..]), Box::from(&b"later"[..])]);
         assert!(fresh.scanning(1, "a/b/").names().is_empty(), "it begins after all of them");
         drop(scan);
