@@ -404,6 +404,10 @@ async fn publish(
         // Where the kernel cannot rename exclusively a second link is exclusive; the first name goes with the value.
         Existing::Keep => return link_to(staged.file(), directory, leaf, target.identity).await,
     };
+    let parent = target.path.parent().unwrap_or_default();
+    let fresh = &target.tree.shared.fresh;
+    let _replacing =
+        (!mount.scans_see_replaced()).then(|| fresh.replacing(target.bucket.stat.inode, parent, leaf));
     rename_to(from, (directory, leaf), flags, target.identity).await?;
     staged.temporary = None;
     Ok(())

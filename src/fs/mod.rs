@@ -20,6 +20,7 @@ pub mod collect;
 pub mod commit;
 pub mod directory_object;
 mod flush;
+pub mod fresh;
 pub mod leftovers;
 pub mod overflow;
 pub mod parents;

@@ -219,6 +219,11 @@ impl Mount {
         }
     }
 
+    /// Whether a scan of a directory sees each name that is in it all along, even one that is replaced meanwhile.
+    pub fn scans_see_replaced(&self) -> bool {
+        matches!(self.filesystem, Filesystem::Ext4 | Filesystem::Xfs)
+    }
+
     /// Reads an open file's attributes, by the way that stops no core.
     pub async fn stat(&self, file: &File) -> Result<Stat, Errno> {
         match self.attributes() {

@@ -427,6 +427,22 @@ fn a_write_in_the_tick_of_the_commit_makes_the_record_stale() {
 }
 
 #[test]
+fn a_scan_is_told_what_is_overwritten_meanwhile() {
+    on_both_engines(|_| async move {
+        let Ok(root) = tempfile::tempdir_in("/dev/shm") else {
+            eprintln!("SKIPPED fs::race_tests::a_scan_is_told_what_is_overwritten_meanwhile: no tmpfs here");
+            return;
+        };
+        std::fs::create_dir(root.path().join("bkt")).unwrap();
+        let server = Server::start(root.path()).await;
+        server.put("dir/key").await.unwrap();
+        let scan = server.tree.shared.fresh.scanning(server.bucket.stat.inode, "dir/");
+        server.put("dir/key").await.unwrap();
+        assert_eq!(scan.names().into_iter().collect::<Vec<_>>(), [Box::from(&b"key"[..])]);
+    });
+}
+
+#[test]
 fn a_copied_mark_marks_nothing() {
     on_both_engines(|server| async move {
         server.put("made/key").await.unwrap();

@@ -19,6 +19,7 @@ use uring::lock::{self, Held, Hold};
 use uring::stat;
 
 use super::crossing::Crossings;
+use super::fresh::Fresh;
 use super::inflight::{Instance, Table};
 use super::key_lock::KeyLocks;
 use super::mount::{Attributes, Mount, MountKey};
@@ -55,6 +56,8 @@ pub struct Shared {
     pub uploads: Arc<Claims>,
     /// This server among those on the tree.
     pub instance: Instance,
+    /// Names that are being replaced, for whoever reads their directory.
+    pub fresh: Arc<Fresh>,
     /// Sidecars whose objects may not have their names yet.
     pub sidecars: InFlight,
     mounts: Mutex<HashMap<MountKey, Arc<Mount>>>,
@@ -84,6 +87,7 @@ impl Shared {
             locks: Arc::default(),
             uploads: Arc::default(),
             instance,
+            fresh: Arc::default(),
             sidecars: InFlight::default(),
             mounts: Mutex::default(),
             tables: Mutex::default(),

@@ -23,6 +23,8 @@ ROUNDS = 12 if LONG else 1
 PLANNED = ringway.BINARY.parent / "examples/planned_server"
 ATTRIBUTES = ["user.s3", "user.s3.meta"]
 GONE = None
+# The smallest that another part may follow, and a last one.
+PART_BYTES = (5 << 20, 70_001)
 # The step that is left out of each write: the flush of its bytes, or that of its name. On btrfs a file is flushed once
 # more under its temporary name, so there the first flush alone loses nothing when it is missing.
 SYNC_OF_BYTES, SYNC_OF_NAME, SYNC_OF_NAME_ON_BTRFS = "skip sync 1", "skip sync 2", "skip sync 3"
@@ -92,6 +94,8 @@ def written(kind, engine, folder, step):
         try:
             s3 = client(server)
             s3.create_bucket(Bucket="cut")
+            # The first overwrite makes the table of temporary names, which has flushes of its own.
+            s3.put_object(Bucket="cut", Key="over", Body=b"before")
             for number in range(ROUNDS):
                 s3.put_object(Bucket="cut", Key="over", Body=b"first")
                 s3.put_object(Bucket="cut", Key=f"gone-{number}", Body=b"first")
@@ -124,6 +128,23 @@ def client(server):
     )
 
 
+def complete_some(server, s3, writes, turn, step):
+    """Uploads in parts: one whose file becomes the object, and one that a new file is made for, over an object."""
+    for key, numbers in {f"parts-{turn}": (1, 2), "over": (1, 3)}.items():
+        bodies = [trees.content(f"{key}{turn}-{number}", size) for number, size in zip(numbers, PART_BYTES, strict=True)]
+        named = {"Bucket": "cut", "Key": key}
+        named["UploadId"] = s3.create_multipart_upload(**named, Metadata={"turn": str(turn)})["UploadId"]
+        parts = []
+        for number, body in zip(numbers, bodies, strict=True):
+            put = s3.upload_part(**named, PartNumber=number, Body=body)
+            parts.append({"PartNumber": number, "ETag": put["ETag"]})
+        writes.begin(key, b"".join(bodies))
+        plan(server, step)
+        s3.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
+        writes.acknowledge(key)
+        plan(server, None)
+
+
 def write_some(server, s3, writes, turn, step):
     """New keys, an overwritten key, a key in new directories, a large one, a delete."""
     sizes = {f"new-{turn}": 65_537, "over": 49_000 + turn, f"a{turn}/b/c": 8192, f"large-{turn}": (1 << 20) + 77}
@@ -133,6 +154,7 @@ def write_some(server, s3, writes, turn, step):
         plan(server, step)
         s3.put_object(Bucket="cut", Key=key, Body=body, Metadata={"turn": str(turn)})
         writes.acknowledge(key)
+    complete_some(server, s3, writes, turn, step)
     key = f"gone-{turn}"
     writes.begin(key, GONE)
     # A delete has one flush, that of the directory.

@@ -19,13 +19,14 @@ use crate::fs::tree::Tree;
 /// prefix that holds nothing: harmless, and a page stays bounded.
 const DIRECTORIES_MAX: usize = 10_000;
 
-/// Whether the directory `name` of `parent`, with the key text `key`, is an object or has one beneath.
+/// Whether the directory `name` of `parent`, with the key text `key`, is an object or has one beneath; `bucket` is the bucket's
+/// inode.
 ///
 /// Errors: the kernel's.
 pub(super) async fn has_object(
     tree: &Tree,
-    parent: &File,
-    name: &str,
+    bucket: u64,
+    (parent, name): (&File, &str),
     key: &str,
     identity: Identity,
 ) -> Result<bool, Errno> {
@@ -36,7 +37,7 @@ pub(super) async fn has_object(
     let mut found = 1;
     loop {
         if let Some(directory) = next.take() {
-            let Some(children) = look(&directory).await? else { return Ok(true) };
+            let Some(children) = look(&directory, bucket).await? else { return Ok(true) };
             found += children.len();
             if found > DIRECTORIES_MAX {
                 return Ok(true);
@@ -55,16 +56,18 @@ pub(super) async fn has_object(
 }
 
 /// The directories in a directory, or none when it is an object or holds one.
-async fn look(directory: &Directory) -> Result<Option<BTreeSet<Box<str>>>, Errno> {
+async fn look(directory: &Directory, bucket: u64) -> Result<Option<BTreeSet<Box<str>>>, Errno> {
     if directory.object().await?.is_some() {
         return Ok(None);
     }
     let mut children = BTreeSet::new();
+    let fresh = directory.shared.fresh.scanning(bucket, &directory.key);
     let mut scan = Scan::begin(directory).await?;
     loop {
         let entries = scan.next().await?;
         if entries.is_empty() || children.len() > DIRECTORIES_MAX {
-            return Ok(Some(children));
+            // What this server puts there is an object, whether or not the scan has seen it.
+            return Ok(fresh.names().is_empty().then_some(children));
         }
         for entry in &entries {
             match names::listable(directory, entry).await? {

@@ -22,6 +22,7 @@ use crate::s3::error::S3Error;
 /// A listing under way.
 pub struct Cursor<'a> {
     tree: &'a Tree,
+    bucket_inode: u64,
     identity: Identity,
     listing: Listing<'a>,
     // The directories on the path to the next key, outermost first.
@@ -56,7 +57,9 @@ impl<'a> Cursor<'a> {
         identity: Identity,
     ) -> Result<Cursor<'a>, S3Error> {
         let path = Trail::new(bucket.directory.clone(), 0);
-        let mut cursor = Cursor { tree, identity, listing, path, group: String::new(), first: None };
+        let group = String::new();
+        let bucket_inode = bucket.stat.inode;
+        let mut cursor = Cursor { tree, bucket_inode, identity, listing, path, group, first: None };
         let Some(start) = listing.start() else { return Ok(cursor) };
         let path = if start.is_empty() { "." } else { start.trim_end_matches('/') };
         let opened = file::open(&bucket.directory, c_string(path), own_directory_opening(), identity).await;
@@ -177,12 +180,14 @@ impl<'a> Cursor<'a> {
 
     async fn read_names(&self, directory: &Directory, from: &str) -> Result<Names, S3Error> {
         let wants = |text: &str| self.listing.step(text, &self.group) != Step::Skip;
-        names::read(directory, from, wants).await.map_err(failed)
+        names::read(directory, self.bucket_inode, from, wants).await.map_err(failed)
     }
 
     async fn is_any_beneath(&self, parent: &File, name: &str, key: &str) -> Result<bool, S3Error> {
         let own_name = name.trim_end_matches('/');
-        beneath::has_object(self.tree, parent, own_name, key, self.identity).await.map_err(failed)
+        beneath::has_object(self.tree, self.bucket_inode, (parent, own_name), key, self.identity)
+            .await
+            .map_err(failed)
     }
 }
 

@@ -13,6 +13,7 @@ use uring::stat::FileKind;
 use super::directory::Directory;
 use super::hidden::{self, Reason};
 use super::scan::Scan;
+use crate::fs::fresh::Scanning;
 use crate::fs::key;
 use crate::fs::path::RESERVED_PREFIX;
 use crate::s3::names::ObjectKey;
@@ -61,21 +62,25 @@ impl Names {
     }
 }
 
-/// Reads the names behind `from` whose key text is wanted.
+/// Reads the names behind `from` whose key text is wanted; `bucket` is the bucket's inode.
 ///
 /// Errors: the kernel's.
 pub(super) async fn read(
     directory: &Directory,
+    bucket: u64,
     from: &str,
     wants: impl Fn(&str) -> bool,
 ) -> Result<Names, Errno> {
     let mut names = Names::default();
     // One buffer for the key texts of the whole scan.
     let mut text = directory.key.clone();
+    // Before the first look: what this server replaces from here on may be missing in the scan.
+    let fresh = directory.shared.fresh.scanning(bucket, &directory.key);
     let mut scan = Scan::begin(directory).await?;
     loop {
         let entries = scan.next().await?;
         if entries.is_empty() {
+            add_fresh(directory, from, wants, &fresh, &mut names);
             return Ok(names.finish());
         }
         for entry in &entries {
@@ -96,6 +101,26 @@ pub(super) async fn read(
             if name > from && wants(&text) {
                 names.keep(name);
             }
+        }
+    }
+}
+
+/// Adds the names that this server has put into the directory during its scan.
+fn add_fresh(
+    directory: &Directory,
+    from: &str,
+    wants: impl Fn(&str) -> bool,
+    fresh: &Scanning,
+    names: &mut Names,
+) {
+    for name in fresh.names() {
+        if names.is_behind(&name) {
+            names.has_more = true;
+        } else if let Some(name) = key::component(&name)
+            && name > from
+            && wants(&[&directory.key, name].concat())
+        {
+            names.keep(name);
         }
     }
 }

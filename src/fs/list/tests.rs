@@ -404,6 +404,32 @@ fn a_key_that_is_overwritten_during_the_scan_is_listed() {
     }
 }
 
+/// A filesystem that leaves out what is replaced, played by reads that see nothing at all.
+#[test]
+fn what_this_server_replaces_during_a_scan_is_listed_whatever_the_scan_sees() {
+    for delimiter in ["", "/"] {
+        let root = root();
+        for key in ["a", "d/b", "z"] {
+            assert!(make(root.path(), key));
+        }
+        let page = on_core(root.path(), Name::Threads, move |fixture| async move {
+            let blind =
+                Rule { kind: Some(OperationKind::ReadDirectory), nth: Nth::From(1), fault: Fault::Skip };
+            fault::install(vec![blind]);
+            let fresh = fixture.tree.shared.fresh.clone();
+            let inode = fixture.bucket.stat.inode;
+            // The last has no object behind it.
+            let _renames = [
+                fresh.replacing(inode, c"", c"a"),
+                fresh.replacing(inode, c"d", c"b"),
+                fresh.replacing(inode, c"", c"none"),
+            ];
+            page(&fixture, &ask("", delimiter, "", 10)).await.objects
+        });
+        assert_eq!(page.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["a"], "{delimiter:?}");
+    }
+}
+
 /// Lists `a`, `d/b`, `d/c` with the Nth open after the bucket's failing.
 fn with_failing_open(nth: u64, errno: Errno) -> Result<Vec<(String, u64)>, Option<String>> {
     let root = root();
