@@ -15,7 +15,7 @@ use crate::arena::{Arena, Registration};
 use crate::cores::{Core, Wait};
 use crate::errno::Errno;
 use crate::flight;
-use crate::lane::{Lane, Reach, Workers};
+use crate::lane::{Act, Lane, Reach, Workers};
 use crate::op::{Kind, Op};
 use crate::shortage::Shortage;
 use crate::slot::Token;
@@ -127,7 +127,7 @@ impl Ring {
             let entry = if is_remote(op) {
                 entry.flags(squeue::Flags::ASYNC)
             } else {
-                if matches!(op.kind(), Kind::Open | Kind::Read | Kind::Write) {
+                if may_end_at_once(op) {
                     self.may_end_at_once.set(true);
                 }
                 entry
@@ -246,6 +246,13 @@ fn check(core: &Core, entered: std::io::Result<usize>) {
 /// Whether an operation is of a filesystem that may not answer; those on sockets are of none.
 fn is_remote(op: &Op) -> bool {
     op.lane().map(Lane::reach) == Some(Reach::Remote)
+}
+
+/// Whether the kernel may run an operation while it takes the submission. What makes a file, and a write through the page
+/// cache of most filesystems, always goes to a thread.
+fn may_end_at_once(op: &Op) -> bool {
+    let looks = matches!(op.kind(), Kind::Open | Kind::Read) && op.act() == Act::Read;
+    looks || matches!(op, Op::Write(write) if write.file.is_direct())
 }
 
 /// Whether entering again later is the right answer to an error.

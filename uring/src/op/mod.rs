@@ -76,10 +76,7 @@ impl Kind {
 
     /// What an operation of the kind ends with when a plan leaves it out: one that makes a descriptor cannot succeed then.
     pub(crate) fn left_out(self) -> Result<(), Errno> {
-        match self {
-            Kind::Open | Kind::Accept => Err(Errno::IO),
-            _ => Ok(()),
-        }
+        if matches!(self, Kind::Open | Kind::Accept) { Err(Errno::IO) } else { Ok(()) }
     }
 }
 
