@@ -1,8 +1,9 @@
 //! Sockets: listening, accepting, receiving, sending.
 //!
 //! Sockets are left in blocking mode because the ring refuses to receive on others; every plain call says MSG_DONTWAIT.
-//! `sendfile` has no such flag, so its caller switches the socket for the length of a body; a listener is never blocking. Sends never lend memory to
-//! the kernel: what does not fit is sent again when the socket is writable. Source: socket(7), tcp(7), sendfile(2).
+//! `sendfile` has no such flag, so its caller switches the socket for the length of a body; a listener is never blocking.
+//! Sends never lend memory to the kernel: what does not fit is sent again when the socket is writable.
+//! Source: socket(7), tcp(7), sendfile(2).
 
 use std::future::Future;
 use std::io::IoSlice;

@@ -243,8 +243,9 @@ impl Op {
             Op::Read(_) | Op::ReadBytes(_) | Op::GetAttribute(_) | Op::Stat(_) | Op::ReadDirectory(_) => {
                 Act::Read
             }
-            Op::AskSpace(_) | Op::LockFile(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => Act::Read,
+            Op::AskSpace(_) | Op::Poll(_) | Op::Receive(_) | Op::Connect(_) => Act::Read,
             Op::Write(_) | Op::WriteBytes(_) | Op::Sync(_) | Op::Allocate(_) | Op::Truncate(_) => Act::Change,
+            Op::LockFile(_) => Act::Change,
             // The last close may free space.
             Op::Close(_) | Op::MakeDirectory(_) | Op::Link(_) | Op::Rename(_) | Op::Unlink(_) => Act::Change,
             Op::SetAttribute(_) | Op::CopyRange(_) | Op::CloneRange(_) | Op::SetTimes(_) => Act::Change,
