@@ -1,5 +1,6 @@
 //! Bodies through receives that are laid out around their framing: whatever the chunks are and wherever a receive ends,
-//! they decode as they do in one piece. The socket's part, that pieces go aside, is tested beside the engines.
+//! they decode as they do in one piece.
+//! That the socket puts pieces aside is tested beside the engines, and whole requests in `tests/s3`.
 
 use proptest::prelude::*;
 
