@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures servers side by side: one work, every contender in turn, A B C A B C, medians of ratios.
+"""Measures servers side by side: one work, all contenders in each round in an order of its own, medians of ratios.
 
 What is compared is the server's CPU, read before and after each turn from its CPU clock: the sum that /proc/PID/stat
 rounds to ticks (checked with eight io-wq workers and with tokio's pool: all threads are in it, those that have ended
@@ -18,6 +18,7 @@ Example: benches/run.py put:64MiB:16:32 get:64MiB:1:64 get:4KiB:16:50000 --root 
 import argparse
 import json
 import os
+import random
 import re
 import selectors
 import shlex
@@ -220,7 +221,7 @@ def turn(contender, work, options, directory):
 
 def measure(work, contenders, options):
     """All rounds of one work; round 0 warms up and is thrown away."""
-    root = Path(tempfile.mkdtemp(prefix="baselines-", dir=options.root))
+    root = Path(tempfile.mkdtemp(prefix="baselines-", dir=options.root)).resolve()
     directory = root / BUCKET
     directory.mkdir()
     turns = {contender.name: [] for contender in contenders}
@@ -231,7 +232,8 @@ def measure(work, contenders, options):
         for contender in contenders:
             contender.start(options, root)
         for number in range(options.rounds + 1):
-            for contender in contenders:
+            # What one leaves behind, dirty pages or a cold cache, must not always meet the same other one.
+            for contender in random.Random(number).sample(contenders, len(contenders)):
                 result = turn(contender, work, options, directory)
                 if number:
                     turns[contender.name].append(result)
