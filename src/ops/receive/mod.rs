@@ -29,8 +29,9 @@ use crate::s3::payload::{Coding, Payload};
 const PROVEN_BYTES: u64 = 256 * 1024;
 /// Chunks from this length on are received around their framing: shorter ones would make more pieces than they save moves.
 const ASIDE_CHUNK_BYTES_MIN: usize = 8 * 1024;
-/// Large blocks of one body: one is filled while two are written.
-const LARGE_BLOCKS: usize = 3;
+/// Large blocks of one body: one is filled while the other is written. With a third 16 bodies cost 14 % more CPU a byte on a
+/// machine with 32 MiB of last-level cache, for what is received falls out of it, and one body is no faster.
+const LARGE_BLOCKS: usize = 2;
 
 /// A body that has arrived whole and verified.
 #[derive(Debug)]
