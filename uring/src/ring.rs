@@ -59,6 +59,7 @@ impl Ring {
             shortages.push(Shortage::Entries(entries));
         }
         let has_truncate = probe(&ring)?;
+        arena.prefer_large_pages();
         // SAFETY: the arena's mapping outlives the ring: `Core` drops the engine first.
         let registered = unsafe { ring.submitter().register_buffers(&arena.pieces()) };
         let registration = match registered {
