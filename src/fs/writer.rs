@@ -37,7 +37,7 @@ const RESERVE_RATIO: u64 = 4;
 const RESERVE_KEEP_BYTES: u64 = 16 << 20;
 /// How often the free space is looked at of a body whose end nobody has said.
 const LEAVE_STEP_BYTES: u64 = 1 << 20;
-/// Writes under way at once for one body; with two the disk and the socket never wait for each other.
+/// Writes under way at once for one body; whoever has two blocks fills one of them meanwhile.
 const DEPTH: usize = 2;
 /// How often a directory that vanishes is made again before the write gives up.
 pub const VANISHED_TRIES: usize = 8;

@@ -1,7 +1,8 @@
 //! Bodies that are read whole before anything is done: XML documents, and those that must be empty.
 //!
-//! A document lies in ordinary memory, of which it has a share of the core's budget for what has arrived; a block is held only while what has arrived is taken out of it. What documents say
-//! is not known here. Source: DESIGN rules as written down in ARCHITECTURE.md, "Limits".
+//! A document lies in ordinary memory, of which it has a share of the core's budget for what has arrived; a block is held
+//! only while what has arrived is taken out of it. What documents say is not known here.
+//! Source: DESIGN rules as written down in ARCHITECTURE.md, "Limits".
 
 use std::ops::Deref;
 

@@ -116,7 +116,7 @@ impl Limits {
 /// A TCP retransmission back-off of a few rounds on a lossy path must not end an upload.
 pub const BODY_RATE_WINDOW_MS: u64 = 10_000;
 
-/// A core needs a few blocks of 1 MiB at once or uploads wait for each other.
+/// A core needs a few large blocks at once or uploads wait for each other.
 const ARENA_BYTES_MIN: u64 = 4 << 20;
 /// One registered buffer table entry is at most 1 GiB, and 64 of them are more than a core can keep busy.
 const ARENA_BYTES_MAX: u64 = 64 << 30;

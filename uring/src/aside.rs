@@ -65,7 +65,7 @@ impl Aside {
         })
     }
 
-    /// Lays bytes of a stream where a receive into `block` would.
+    /// Lays bytes of a stream where a receive into `block` would: how those who lay out receives test it without a socket.
     pub fn fill(&mut self, block: &mut [u8], stream: &[u8]) {
         self.block_bytes = block.len();
         let (steps, mut rest): (Vec<_>, _) = (self.steps().collect(), stream);

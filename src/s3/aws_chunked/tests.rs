@@ -60,6 +60,46 @@ fn check(name: &str, framing: AwsChunked, announced: u64, body: &[u8], want: Res
     assert_eq!(got.as_deref().map_err(|error| *error), want, "{name}");
 }
 
+/// The end of one chunk and the head of the next, as they are when the next is like the last, and all they may not be.
+#[test]
+fn only_framing_like_the_last_is_taken_apart() {
+    let signature = signature_of(7);
+    let rows = [
+        ("the same", UNSIGNED, "5", "\r\n5\r\n".to_owned(), Ok(true)),
+        ("shorter", UNSIGNED, "5", "\r\n4\r\n".to_owned(), Ok(false)),
+        ("cut", UNSIGNED, "5", "\r\n5\r".to_owned(), Ok(false)),
+        ("no line end", UNSIGNED, "5", "..5\r\n".to_owned(), Ok(false)),
+        (
+            "beyond the announced length",
+            UNSIGNED,
+            "5",
+            "\r\n5\r\n".to_owned(),
+            Err(AwsChunkedError::DecodedLength),
+        ),
+        ("the same, signed", SIGNED, "5", format!("\r\n5;chunk-signature={signature}\r\n"), Ok(true)),
+        // A head of its own and the first two bytes of its chunk.
+        ("fewer zeros", SIGNED, "005", format!("\r\n5;chunk-signature={signature}\r\n\r\n"), Ok(false)),
+        (
+            "no signature",
+            SIGNED,
+            "5",
+            format!("\r\n5;chunk-signature={}\r\n", "x".repeat(64)),
+            Err(AwsChunkedError::ChunkHead),
+        ),
+    ];
+    for (name, coding, digits, framing, want) in rows {
+        let extension = match coding.signatures {
+            Signatures::Signed => format!(";chunk-signature={signature}"),
+            Signatures::Unsigned => String::new(),
+        };
+        let announced = if want == Err(AwsChunkedError::DecodedLength) { 5 } else { 10 };
+        let mut decoder = Decoder::new(coding, Some(announced));
+        let mut first = format!("{digits}{extension}\r\nhello").into_bytes();
+        assert_eq!(decoder.decode(&mut first, &mut Vec::new()), Ok(5), "{name}");
+        assert_eq!(decoder.take_expected(framing.as_bytes()), want, "{name}");
+    }
+}
+
 #[test]
 fn unsigned_bodies() {
     use AwsChunkedError as E;

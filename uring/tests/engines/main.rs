@@ -52,6 +52,14 @@ fn on_both_engines<F: Future<Output = ()> + 'static>(name: &str, body: impl Fn(F
     }
 }
 
+/// Both ends of a new connection.
+async fn connected() -> (net::Socket, net::Socket) {
+    let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
+    let client = net::connect(address).await.unwrap();
+    (client, acceptor.accept().await.unwrap())
+}
+
 fn name(text: &str) -> CString {
     CString::new(text).unwrap()
 }

@@ -40,10 +40,7 @@ fn bytes_cross_a_socket() {
 #[test]
 fn a_fast_peer_does_not_keep_the_core() {
     on_both_engines("fast", |_| async move {
-        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
-        let client = net::connect(address).await.unwrap();
-        let server = acceptor.accept().await.unwrap();
+        let (client, server) = connected().await;
         let others_ran = Rc::new(Cell::new(false));
         let flag = others_ran.clone();
         task::spawn(async move { flag.set(true) });
@@ -64,10 +61,7 @@ fn a_fast_peer_does_not_keep_the_core() {
 #[test]
 fn several_operations_wait_on_one_socket() {
     on_both_engines("several", |_| async move {
-        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
-        let client = net::connect(address).await.unwrap();
-        let server = acceptor.accept().await.unwrap();
+        let (client, server) = connected().await;
         let waits: Vec<_> = (0..3).map(|_| net::ready(&server, Readiness::Readable)).collect();
         drop(net::ready(&server, Readiness::Readable));
         net::send_now(&client, &[std::io::IoSlice::new(b"x")], Following::Nothing).unwrap();
@@ -80,10 +74,7 @@ fn several_operations_wait_on_one_socket() {
 #[test]
 fn a_deadline_brings_what_has_arrived() {
     on_both_engines("partial", |_| async move {
-        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
-        let client = net::connect(address).await.unwrap();
-        let server = acceptor.accept().await.unwrap();
+        let (client, server) = connected().await;
         let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
         // The cancellation meets the operation unsubmitted, begun and waiting; no byte is lost in any of them.
         for wait_us in (0..1000).step_by(37) {
@@ -103,10 +94,7 @@ fn a_deadline_brings_what_has_arrived() {
 #[test]
 fn pieces_of_a_stream_go_aside() {
     on_both_engines("aside", |_| async move {
-        let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (address, mut acceptor) = (listener.address(), Acceptor::new(listener).unwrap());
-        let client = net::connect(address).await.unwrap();
-        let server = acceptor.accept().await.unwrap();
+        let (client, server) = connected().await;
         let client = Rc::new(client);
         let mut block = arena::acquire(BlockSize::Small, 1).await.remove(0);
         let mut aside = Box::new(Aside::new());
