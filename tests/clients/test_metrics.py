@@ -11,7 +11,7 @@ import trees
 
 BODY_BYTES = 64 * trees.MIB
 # No block is larger.
-BLOCK_BYTES_MAX = 512 * 1024
+BLOCK_BYTES_MAX = 1024 * 1024
 
 
 def page(server, family):

@@ -18,7 +18,7 @@ fn on_the_ring<F: Future<Output = ()> + 'static>(name: &str, body: impl FnOnce(f
         return;
     }
     let path: PathBuf = [env!("CARGO_TARGET_TMPDIR"), name].iter().collect();
-    std::fs::write(&path, vec![7; 512 * 1024]).unwrap();
+    std::fs::write(&path, vec![7; BlockSize::Large.bytes()]).unwrap();
     let cpus = vec![uring::affinity::allowed().unwrap()[0]];
     let faults = Plan::default();
     let settings =
@@ -38,10 +38,11 @@ fn reads_that_end_while_they_are_submitted_are_work() {
         let counters = cores::counters();
         let begun = (counters.busy_ns.read(), time::thread_cpu_ns());
         for _ in 0..20 {
-            let blocks = arena::acquire(BlockSize::Large, 90).await;
-            let reads = blocks.into_iter().map(|block| file::read_at(&file, block, 0..512 * 1024, 0));
+            let blocks = arena::acquire(BlockSize::Large, 45).await;
+            let reads =
+                blocks.into_iter().map(|block| file::read_at(&file, block, 0..BlockSize::Large.bytes(), 0));
             for read in reads.collect::<Vec<_>>() {
-                assert_eq!(read.await.0, Ok(512 * 1024));
+                assert_eq!(read.await.0, Ok(BlockSize::Large.bytes() as u32));
             }
         }
         time::sleep(Duration::from_millis(20)).await;

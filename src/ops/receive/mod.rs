@@ -1,9 +1,10 @@
 //! The body pipeline: the only place where the socket, HTTP and aws-chunked framing, chunk signatures, digests and the
 //! writer meet.
 //!
-//! Bytes arrive in an arena block, aws-chunked framing aside of it where it stands as expected and by one move otherwise, digests read it while it is in cache, and the
-//! writer takes it when it holds a multiple of 4096 bytes or the body ends. Nothing is published here: a body that ends
-//! early or does not verify is an error, and the caller drops the staged file.
+//! Bytes arrive in an arena block, aws-chunked framing aside of it where it stands as expected and off by one move
+//! otherwise, digests read it while it is in cache, and the writer takes it when it holds a multiple of 4096 bytes or the
+//! body ends. Nothing is published here: a body that ends early or does not verify is an error, and the caller drops the
+//! staged file.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md, "The body pipeline".
 
 use std::ops::Range;
@@ -30,8 +31,9 @@ const PROVEN_BYTES: u64 = 256 * 1024;
 /// Chunks from this length on are received around their framing: shorter ones would make more pieces than they save moves.
 const ASIDE_CHUNK_BYTES_MIN: usize = 8 * 1024;
 /// Large blocks of one body: one is filled while the other is written. With a third 16 bodies cost 14 % more CPU a byte on a
-/// machine with 32 MiB of last-level cache, for what is received falls out of it, and one body is no faster.
-const LARGE_BLOCKS: usize = 2;
+/// machine with 32 MiB of last-level cache, for what is received falls out of it, and one body is no faster. A body that
+/// has only one costs no more, but waits for its writes.
+const LARGE_BLOCKS_MAX: usize = 2;
 
 /// A body that has arrived whole and verified.
 #[derive(Debug)]
@@ -317,7 +319,8 @@ async fn fill_block(
 #[derive(Default)]
 struct Blocks {
     spare: Vec<BlockMut>,
-    has_large: bool,
+    // The large ones, here or with the writer; while there is one, there are no small ones.
+    large_count: usize,
     // Whether some are here or with the writer.
     has_some: bool,
 }
@@ -326,7 +329,7 @@ impl Blocks {
     /// Waits for the client, and holds nothing meanwhile but for a moment.
     async fn wait(&mut self, incoming: &mut Incoming<'_>, writer: &mut Writer<'_>) -> Result<(), S3Error> {
         if self.has_some && !incoming.flow.is_slow() {
-            let size = if self.has_large { BlockSize::Large } else { BlockSize::Small };
+            let size = if self.large_count > 0 { BlockSize::Large } else { BlockSize::Small };
             let until = time::now().after(held_at_most(size));
             if incoming.wait(until).await? == Arrival::There {
                 return Ok(());
@@ -341,24 +344,30 @@ impl Blocks {
         incoming.wait(NEVER).await.map(|_| ())
     }
 
-    /// The next block to fill: small ones one at a time until the body has proved itself, then a set of large ones if the
-    /// arena has them.
+    /// The next block to fill: small ones one at a time until the body has proved itself, then a large one if the arena
+    /// has it, and a second if it has enough for others.
     async fn next(&mut self, writer: &mut Writer<'_>, is_proven: bool) -> Result<BlockMut, S3Error> {
         self.has_some = true;
-        if !self.has_large
+        if self.large_count == 0
             && is_proven
-            && let Some(large) = arena::try_acquire(BlockSize::Large, LARGE_BLOCKS)
+            && let Some(large) = arena::try_acquire(BlockSize::Large, 1)
         {
             while writer.settle_one().await? {}
             while writer.take_returned().is_some() {}
             self.spare = large;
-            self.has_large = true;
+            self.large_count = 1;
         }
         loop {
             while let Some(block) = writer.take_returned() {
                 self.spare.push(block);
             }
             if let Some(block) = self.spare.pop() {
+                return Ok(block);
+            }
+            if (1..LARGE_BLOCKS_MAX).contains(&self.large_count)
+                && let Some(block) = arena::try_acquire_spare(BlockSize::Large)
+            {
+                self.large_count += 1;
                 return Ok(block);
             }
             // A block of this body's own comes back before any other is asked for.
