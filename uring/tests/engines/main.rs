@@ -307,6 +307,26 @@ fn a_waker_finds_nothing_borrowed() {
 }
 
 #[test]
+fn a_spare_block_is_lent_while_a_quarter_stays_free() {
+    let settings = Settings { arena_bytes: 16 << 20, ..settings(Name::Threads) };
+    let passed = Rc::new(Cell::new(false));
+    let flag = passed.clone();
+    let run = async move {
+        let spare = || arena::try_acquire_spare(BlockSize::Large);
+        let mut lent: Vec<_> = std::iter::from_fn(spare).collect();
+        let free: Vec<_> = std::iter::from_fn(|| arena::try_acquire(BlockSize::Large, 1)).collect();
+        assert_eq!(free.len(), (lent.len() + free.len()) / 4);
+        drop(free);
+        assert!(spare().is_none());
+        lent.pop();
+        assert!(spare().is_some());
+        flag.set(true);
+    };
+    cores::block_on(&settings, run).unwrap();
+    assert!(passed.get());
+}
+
+#[test]
 fn a_block_may_outlive_its_core() {
     for engine in [Name::IoUring, Name::Threads] {
         let kept = Rc::new(RefCell::new(None));
