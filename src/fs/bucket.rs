@@ -1,8 +1,9 @@
 //! Buckets: the top-level directories of the root.
 //!
 //! A bucket is opened anew for each write, so that one that was renamed or removed meanwhile is never written through an
-//! old descriptor. Its identity is inode and birth time: a rename keeps it, and no attribute can forge it. Objects in it
-//! are not its business. Source: CreateBucket, DeleteBucket; openat2(2).
+//! old descriptor. Its identity is inode and birth time: a rename keeps it, and no attribute can forge it. All subvolumes
+//! of btrfs have the same inode, and snapshots the same birth: there it is the subvolume and its birth. Objects in it are
+//! not its business. Source: CreateBucket, DeleteBucket; openat2(2).
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::failure::{Doing, s3_error};
 use super::flush;
 use super::inflight;
 use super::key_lock::Hold;
-use super::mount::{Attributes, Mount, MountKey};
+use super::mount::{Attributes, Filesystem, Mount, MountKey};
 use super::multipart::abort;
 use super::reader;
 use super::tree::{BENEATH, Casing, Durability, OWN_DIRECTORY, Tree, open_or_make};
@@ -34,7 +35,12 @@ pub struct Bucket {
     pub mount: Arc<Mount>,
     /// What the directory was when it was opened.
     pub stat: Stat,
+    // The inode, or the subvolume where that is the same for all of them.
+    number: u64,
 }
+
+/// The inode of the top of every subvolume. Source: `linux/btrfs_tree.h`, BTRFS_FIRST_FREE_OBJECTID.
+const SUBVOLUME_INODE: u64 = 256;
 
 /// A directory of the server's own for one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +89,12 @@ impl Bucket {
         if mount.attributes() == Attributes::Remote {
             stat = stat::stat_slow(&directory).await.map_err(failed)?;
         }
-        let bucket = Bucket { directory, mount, stat };
+        let number = if mount.filesystem == Filesystem::Btrfs && stat.inode == SUBVOLUME_INODE {
+            mount.space(&directory).await.map_err(failed)?.id
+        } else {
+            stat.inode
+        };
+        let bucket = Bucket { directory, mount, stat, number };
         match bucket.casing(tree, name).await.map_err(failed)? {
             Casing::Kept => Ok(bucket),
             Casing::Folded => Err(S3Error::new(Code::NotImplemented).with_message(
@@ -114,7 +125,7 @@ impl Bucket {
 
     /// The bucket's identity on its filesystem, as a directory name.
     pub fn id(&self) -> String {
-        format!("{:x}-{:x}", self.stat.inode, self.stat.born_ns)
+        format!("{:x}-{:x}", self.number, self.stat.born_ns)
     }
 
     /// Opens one of the server's own directories of the bucket, on the bucket's own mount, making it when missing.

@@ -51,7 +51,17 @@ pub async fn commit_directory(
         Current::Other => return Err(conflict()),
     }
     for _ in 0..VANISHED_TRIES {
-        let place = parents::make(target.tree, target.bucket, target.path, target.identity).await?;
+        let (tree, bucket, mut made) = (target.tree, target.bucket, Vec::new());
+        let place = parents::make_unless_failed(tree, bucket, target.path, target.identity, &mut made).await;
+        let place = match place {
+            Ok(place) => place,
+            Err(error) => {
+                // Pruning takes the lock of each, and this key's is one of them.
+                drop(locked);
+                parents::prune_made(tree, bucket, &made, target.identity).await;
+                return Err(error);
+            }
+        };
         match mark(target, metadata, &place.directory).await {
             Ok(Some(modified_ns)) => {
                 flush::settle(target.tree, place).await?;
@@ -86,8 +96,15 @@ async fn mark(target: &Target<'_>, metadata: &Metadata, directory: &File) -> Res
     };
     let _held = lock(target.bucket, &opened).await?;
     let encoded = metadata.encode(KeyKind::Directory, 0, 0);
+    let before = file::read_attribute_slow(&opened, document::XATTR, document::BYTES_MAX).await;
     // With its attributes the directory is the object: nothing takes a sidecar back.
-    let _sidecar = write_attributes(target, &opened, encoded).await?;
+    if let Err(error) = write_attributes(target, &opened, encoded).await {
+        // The record that stands goes with the document that stood.
+        if let Ok(before) = before {
+            let _ = file::set_attribute(&opened, document::XATTR, before.into(), 0, target.identity).await;
+        }
+        return Err(error);
+    }
     if !is_still_there(target, &opened).await.map_err(failed)? {
         return Ok(None);
     }

@@ -60,8 +60,10 @@ pub(super) async fn flush_names(tree: &Tree, directory: &File) -> Result<(), S3E
     flush_directory(tree, directory).await.map_err(|errno| s3_error(Doing::Flush, errno))
 }
 
-/// Makes the name of an object durable that a commit which did not come to its end has published.
+/// Makes the name of an object durable that a commit which did not come to its end has published; not on a mount that has
+/// failed to do so once.
 pub(super) async fn settle_again(target: &Target<'_>) -> Result<(), S3Error> {
+    target.check_writable()?;
     // While something is unsettled the whole chain of directories is walked, and so flushed.
     let unsettled = target.tree.shared.begin_unsettled();
     let settled = async {

@@ -274,8 +274,16 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<Swept, Errno> {
 pub(super) async fn forget_tables(tree: &Tree, bucket: &Bucket, names: Vec<CString>) -> Result<(), Errno> {
     let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(()) };
     for name in names {
-        match file::unlink(&directory, name, 0, Identity::SERVER).await {
+        let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
+        let table = match file::open(&directory, name.clone(), opening, Identity::SERVER).await {
+            Ok(table) => table,
             // Another server has walked it too.
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(errno),
+        };
+        // The sweep may have met a server between opening its table and locking it: that one lives.
+        let Ok(_held) = tree.try_lock(&table).await else { continue };
+        match file::unlink(&directory, name, 0, Identity::SERVER).await {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }

@@ -318,9 +318,18 @@ impl Mount {
     }
 
     /// Whether a file must be flushed under its temporary name before it gets its own: on btrfs the flush of a nameless
-    /// inode logs no metadata.
+    /// inode logs no metadata. An overlay may lie on btrfs, and of others nobody knows.
     pub fn flushes_named(&self) -> bool {
-        self.filesystem == Filesystem::Btrfs
+        match self.filesystem {
+            Filesystem::Ext4 | Filesystem::Xfs | Filesystem::Tmpfs => false,
+            Filesystem::Btrfs | Filesystem::Overlay | Filesystem::Other(_) => true,
+        }
+    }
+
+    /// Whether a directory may be removed when it is empty. On NFS the lock that keeps two servers from removing and marking
+    /// it at once holds on its own host only, and what was removed cannot be looked at once more.
+    pub fn prunes(&self) -> bool {
+        self.filesystem != Filesystem::Other(libc::NFS_SUPER_MAGIC)
     }
 }
 

@@ -57,6 +57,15 @@ pub async fn nearest(
     path: &KeyPath,
     identity: Identity,
 ) -> Result<(File, CString), S3Error> {
+    nearest_there(bucket, path, identity).await.map_err(|errno| s3_error(Doing::Place, errno))
+}
+
+/// The same; errors are the kernel's.
+pub(super) async fn nearest_there(
+    bucket: &Bucket,
+    path: &KeyPath,
+    identity: Identity,
+) -> Result<(File, CString), Errno> {
     let Some(parent) = path.parent() else { return Ok((bucket.directory.clone(), CString::default())) };
     let mut parent = parent.to_bytes();
     loop {
@@ -64,7 +73,7 @@ pub async fn nearest(
         match file::open(&bucket.directory, own.clone(), OPEN_PATH, identity).await {
             Ok(directory) => return Ok((directory, own)),
             Err(Errno::NOENT) => {}
-            Err(errno) => return Err(s3_error(Doing::Place, errno)),
+            Err(errno) => return Err(errno),
         }
         match parent.iter().rposition(|byte| *byte == b'/') {
             Some(slash) => parent = &parent[..slash],
@@ -93,6 +102,22 @@ pub async fn make(
     path: &KeyPath,
     identity: Identity,
 ) -> Result<Place, S3Error> {
+    let mut made = Vec::new();
+    let place = make_unless_failed(tree, bucket, path, identity, &mut made).await;
+    if place.is_err() {
+        prune_made(tree, bucket, &made, identity).await;
+    }
+    place
+}
+
+/// The same, for those who hold the lock of the key: after an error `made` is what they have to prune without it.
+pub(super) async fn make_unless_failed(
+    tree: &Tree,
+    bucket: &Bucket,
+    path: &KeyPath,
+    identity: Identity,
+    made: &mut Vec<Made>,
+) -> Result<Place, S3Error> {
     let failed = |errno| s3_error(Doing::Place, errno);
     let whole = match path.kind() {
         KeyKind::File => path.parent(),
@@ -114,16 +139,17 @@ pub async fn make(
     // Step by step, and all of the chain is flushed: another write may have made part of it a moment ago.
     let unsettled = tree.shared.begin_unsettled();
     let mut tries = VANISHED_TRIES;
-    let mut made = Vec::new();
     loop {
         tries -= 1;
         let mut changed = Vec::new();
-        match extend(tree, bucket, (&mut changed, &mut made), path, identity).await {
-            Ok(directory) => return Ok(Place { directory, changed, made, unsettled: Some(unsettled) }),
+        match extend(tree, bucket, (&mut changed, made), path, identity).await {
+            Ok(directory) => {
+                let made = std::mem::take(made);
+                return Ok(Place { directory, changed, made, unsettled: Some(unsettled) });
+            }
             // A delete has removed a directory of the chain between two steps.
             Err(Errno::NOENT | Errno::STALE) if tries > 0 => {}
             Err(errno) => {
-                prune_made(tree, bucket, &made, identity).await;
                 // What another write has put something into stays, and the next one flushes nothing above.
                 if flush::settle_all(tree, &changed).await.is_ok() {
                     unsettled.settled();
@@ -236,6 +262,9 @@ async fn prune_locked(
     inode: Option<u64>,
     identity: Identity,
 ) -> bool {
+    if !bucket.mount.prunes() {
+        return false;
+    }
     // Alone with its key: on this server a PUT of the directory comes either before the look or after the removal.
     let _locked = tree.shared.locks.lock(&bucket.stat, own, Hold::Exclusive).await;
     let (above, name) = match own.iter().rposition(|byte| *byte == b'/') {

@@ -49,7 +49,7 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
             Err(errno) => return Err(s3_error(Doing::Find, errno)),
         }
     }
-    let Some(above) = directory_above(target).await? else { return Ok(()) };
+    let Some(above) = directory_above(target).await? else { return flush_absence(target).await };
     let removed = match target.path.kind() {
         KeyKind::File => remove_file(target, &above).await?,
         KeyKind::Directory => remove_directory(target, &above).await?,
@@ -63,6 +63,23 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
         Removed::Nothing => {}
     }
     Ok(())
+}
+
+/// Makes it durable that the directory of a name is not there: another delete may have emptied and removed it a moment ago.
+async fn flush_absence(target: &Target<'_>) -> Result<(), S3Error> {
+    if target.tree.making.durability < Durability::Full {
+        return Ok(());
+    }
+    let opened = async {
+        let nearest = parents::nearest_there(target.bucket, target.path, target.identity).await?;
+        readable(&nearest.0).await
+    };
+    match opened.await {
+        Ok(nearest) => flush::flush_names(target.tree, &nearest).await,
+        // A file, a link or another mount has the place: no name was ever below it.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::STALE) => Ok(()),
+        Err(errno) => Err(s3_error(Doing::Remove, errno)),
+    }
 }
 
 /// The directory that the name is in, if it is there; opened such that it can be flushed, before a name in it goes.

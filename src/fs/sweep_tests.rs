@@ -3,6 +3,7 @@
 //! The power cut is played by what it leaves: a table that says of another boot, or nothing, and a name that it does not
 //! note. Real cuts are in tests/crash. Source: DESIGN rules as written down in ARCHITECTURE.md, "On disk".
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use super::race_tests::{Server, on_both_engines};
@@ -67,5 +68,22 @@ fn a_table_of_this_boot_has_all_notes_and_no_walk_follows() {
         let swept = inflight::sweep(&server.tree, &server.bucket).await.unwrap();
         assert_eq!((swept.removed, swept.doubtful), (0, vec![]));
         assert!(!table.exists() && left.exists(), "it was never noted");
+    });
+}
+
+#[test]
+fn the_table_of_a_server_that_began_to_live_meanwhile_stays() {
+    on_both_engines(|server| async move {
+        let (dead, living) = (Server::start(&server.root).await, Server::start(&server.root).await);
+        let mut tables = Vec::new();
+        for other in [&dead, &living] {
+            inflight::announce(&other.tree, &other.bucket).await.unwrap();
+            tables.push(other.table(&other.instance()));
+        }
+        // Both were met before they had their locks.
+        let doubtful = [&dead, &living].map(|other| CString::new(other.instance()).unwrap()).to_vec();
+        drop(dead);
+        inflight::forget_tables(&server.tree, &server.bucket, doubtful).await.unwrap();
+        assert_eq!(tables.iter().map(|table| table.exists()).collect::<Vec<_>>(), [false, true]);
     });
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use uring::identity::Identity;
 
-use crate::auth::authenticate::Authenticated;
+use crate::auth::authenticate::{AuthMode, Authenticated, RegionRule};
 use crate::auth::credential::Caller;
 use crate::fs::path::{self, KeyPath};
 use crate::fs::tree::Tree;
@@ -15,6 +15,7 @@ use crate::http::head::RequestHead;
 use crate::ops::memory::Memory;
 use crate::s3::error::S3Error;
 use crate::s3::names::{BucketName, ObjectKey};
+use crate::s3::query::Query;
 use crate::s3::route::Route;
 
 /// What does not change from request to request.
@@ -23,6 +24,8 @@ pub struct Service {
     pub tree: Rc<Tree>,
     /// The region that GetBucketLocation and HeadBucket carry.
     pub region: String,
+    /// Which regions requests may speak of.
+    pub region_rule: RegionRule,
     /// What the ETag of an object that was put in one piece is.
     pub etags: Etags,
     /// This core's memory for documents.
@@ -66,6 +69,14 @@ impl<'a> Call<'a> {
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         self.authenticated.caller()
+    }
+
+    /// The parameters of a presigned URL, which stand for headers too.
+    pub fn presigned(&self) -> Option<&'a Query> {
+        match self.authenticated.mode() {
+            AuthMode::Query => Some(&self.route.query),
+            AuthMode::Header => None,
+        }
     }
 
     /// The POSIX identity the kernel checks: the server's own, for its root user.

@@ -2,6 +2,7 @@
 //! Owner and account are the caller's; whether the name may be a bucket's was decided when it was parsed.
 //! Source: CreateBucket.
 
+use crate::auth::authenticate::RegionRule;
 use crate::fs::bucket::{self, Creation};
 use crate::ops::call::Call;
 use crate::ops::response::Response;
@@ -31,10 +32,20 @@ pub async fn create_bucket(call: &Call<'_>, document: &[u8]) -> Result<Response,
     }
 }
 
+/// Whether a text could be the name of a region.
+fn is_region(text: &str) -> bool {
+    text.len() <= REGION_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// More than any region's name has.
+const REGION_BYTES_MAX: usize = 32;
+
 fn check_location(call: &Call<'_>, location: Option<&str>) -> Result<(), S3Error> {
     match location {
         None | Some("") => Ok(()),
         Some(location) if location == call.service.region => Ok(()),
+        // As the scope of a signature: clients name the region of their profile.
+        Some(location) if call.service.region_rule == RegionRule::Any && is_region(location) => Ok(()),
         Some(location) => Err(S3Error::new(Code::IllegalLocationConstraintException).with_message(format!(
             "the location constraint `{}` is not the region of this endpoint, `{}`",
             shortened(location),

@@ -26,7 +26,7 @@ pub async fn create_multipart_upload(call: &Call<'_>) -> Result<Response, S3Erro
         created_ns: call.now_unix_ns,
         initiator: Initiator { id: caller.canonical_id.to_string(), name: caller.name.to_string() },
         headers: StoredHeaders::of(call.head),
-        user_metadata: UserMetadata::of(call.head)?,
+        user_metadata: UserMetadata::of(call.head, call.presigned())?,
         checksum,
     };
     let bucket = Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;

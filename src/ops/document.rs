@@ -7,10 +7,11 @@
 use std::ops::Deref;
 
 use uring::arena::BlockSize;
+use uring::time;
 
 use crate::digest::stream::{Kind, Wanted};
-use crate::ops::incoming::{Incoming, NEVER, Progress};
-use crate::ops::memory::Share;
+use crate::ops::incoming::{Arrival, Incoming, NEVER, Progress};
+use crate::ops::memory::{GLANCE, Share};
 use crate::ops::receive::{Inspection, Received};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::payload::Payload;
@@ -30,6 +31,20 @@ impl Deref for Document {
 }
 
 impl Document {
+    /// Waits until something has arrived. While others wait for memory the client may be waited for no longer than they.
+    async fn wait(&mut self, incoming: &mut Incoming<'_>) -> Result<(), S3Error> {
+        loop {
+            let began = time::now();
+            let arrival = incoming.wait(began.after(GLANCE)).await?;
+            if self.share.has_held_too_long(time::now().since(began)) {
+                return Err(incoming.lost(Code::RequestTimeout));
+            }
+            if arrival == Arrival::There {
+                return Ok(());
+            }
+        }
+    }
+
     /// Makes room for what one receive may bring, by steps that grow with what has arrived.
     async fn reserve(&mut self, announced_bytes: usize) -> Result<(), S3Error> {
         let step = RECEIVED_BYTES_MAX.min(announced_bytes.saturating_sub(self.bytes.len()));
@@ -48,7 +63,8 @@ const RECEIVED_BYTES_MAX: usize = BlockSize::Small.bytes();
 
 /// Receives a document of at most `bytes_max` and verifies all that was declared of it.
 ///
-/// Errors: MaxMessageLengthExceeded, SlowDown when there is no memory for it, and those of the body.
+/// Errors: MaxMessageLengthExceeded, SlowDown when there is no memory for it, RequestTimeout when the client is too slow
+/// for those who wait for memory, and those of the body.
 pub async fn receive_document(
     incoming: &mut Incoming<'_>,
     payload: &Payload,
@@ -63,7 +79,7 @@ pub async fn receive_document(
     let mut inspection = Inspection::new(payload, incoming.take_auth(), Wanted::NONE);
     let mut document = Document { bytes: Vec::new(), share };
     while incoming.progress() == Progress::Open {
-        incoming.wait(NEVER).await?;
+        document.wait(incoming).await?;
         // Not with a block in hand: this may wait for others, and they for blocks.
         document.reserve(announced_bytes).await?;
         let (end, mut block) = incoming.take_some().await;

@@ -198,7 +198,7 @@ impl<'a> Incoming<'a> {
     }
 
     /// An error behind which nothing more can be read.
-    fn lost(&mut self, code: Code) -> S3Error {
+    pub(super) fn lost(&mut self, code: Code) -> S3Error {
         self.has_lost_next = true;
         S3Error::new(code)
     }

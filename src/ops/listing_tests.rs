@@ -97,7 +97,7 @@ fn performed(root: &Path, requests: &[Request<'_>]) -> Vec<String> {
         let tree = Tree::open(&root, Arc::new(Shared::new(Instance::new())), making).unwrap();
         tree.probe_root().await.unwrap();
         let (region, memory) = ("us-east-1".to_owned(), Memory::new(1 << 20));
-        let service = Service { tree, region, etags: Etags::Md5, memory };
+        let service = Service { tree, region, region_rule: RegionRule::Any, etags: Etags::Md5, memory };
         for (method, query, body) in &requests {
             let query: Vec<(&str, &str)> =
                 query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

@@ -2,7 +2,8 @@
 //!
 //! What a request holds it has a share for, counted as it grows by what has really arrived. Beyond the budget requests
 //! wait, first come, first served; one at a time may go beyond it, so that those who hold a part and wait for the rest
-//! never stop each other. Who waits for too long, or finds too many waiting, is told to slow down. It allocates nothing.
+//! never stop each other. Who waits for too long, or finds too many waiting, is told to slow down; who holds a part and is
+//! waited for by others, because its client is slow, loses it. It allocates nothing.
 //! Source: DESIGN rules as written down in ARCHITECTURE.md, "Limits".
 
 use std::cell::{Cell, RefCell};
@@ -22,6 +23,10 @@ use crate::s3::error::{Code, S3Error};
 const WAITING_MAX: usize = 256;
 /// How long one request waits in all, however often: less than clients wait for a first byte.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long in all a share may wait for its client while others wait for memory: so much less that they get it.
+const HELD_MAX: Duration = Duration::from_secs(5);
+/// A wait for a client that holds a share is looked after so often.
+pub const GLANCE: Duration = Duration::from_secs(1);
 
 /// The budget of one core.
 pub struct Memory {
@@ -40,6 +45,8 @@ pub struct Share {
     bytes: u64,
     // What is left of the time it may wait.
     patience: Duration,
+    // How long it has waited for its client.
+    held: Duration,
 }
 
 struct Waiting {
@@ -73,7 +80,7 @@ impl Memory {
     pub fn share(self: &Rc<Memory>) -> Share {
         let number = self.next_number.get();
         self.next_number.set(number + 1);
-        Share { memory: self.clone(), number, bytes: 0, patience: WAIT_MAX }
+        Share { memory: self.clone(), number, bytes: 0, patience: WAIT_MAX, held: Duration::ZERO }
     }
 
     /// Counts bytes for a share if it may have them now.
@@ -137,6 +144,22 @@ impl Share {
         }
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Counts a wait of the client, during which the share was held; true when it may be held no longer.
+    pub fn has_held_too_long(&mut self, waited: Duration) -> bool {
+        self.held = self.held.saturating_add(waited);
+        self.held >= HELD_MAX && self.bytes > 0 && !self.memory.waiting.borrow().is_empty()
+    }
+
+    /// Ends when the share may be held no longer for a client that takes its answer.
+    pub async fn held_too_long(&mut self) {
+        loop {
+            time::sleep(GLANCE).await;
+            if self.has_held_too_long(GLANCE) {
+                return;
+            }
+        }
     }
 
     /// Says what is really held, which is there already.
@@ -228,6 +251,23 @@ mod tests {
         drop(first);
         assert!(poll(&mut wait), "what the first held is there for the second");
         assert_eq!(memory.used_bytes.get(), 45);
+    }
+
+    #[test]
+    fn a_share_is_held_for_a_slow_client_until_others_wait() {
+        let memory = Memory::new(100);
+        let (mut share, mut empty) = (holding(&memory, 100), memory.share());
+        assert!(!share.has_held_too_long(HELD_MAX), "nobody waits");
+        let _ahead = holding(&memory, 1);
+        let wait = memory.wait(7, 50);
+        assert!(share.has_held_too_long(Duration::ZERO));
+        assert!(!empty.has_held_too_long(HELD_MAX), "it holds nothing that anybody waits for");
+        let mut young = memory.share();
+        young.bytes = 1;
+        assert!(!young.has_held_too_long(HELD_MAX - Duration::from_nanos(1)));
+        drop(wait);
+        assert!(!share.has_held_too_long(Duration::ZERO), "nobody waits any more");
+        young.bytes = 0;
     }
 
     #[test]

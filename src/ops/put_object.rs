@@ -35,8 +35,8 @@ pub async fn put_object(
     let path = call.path_to_write()?;
     let condition = WriteCondition::of_put(call.head)?;
     let payload = Payload::of(call.head, length, Purpose::Object)?;
-    let description =
-        Description { headers: StoredHeaders::of(call.head), metadata: UserMetadata::of(call.head)? };
+    let metadata = UserMetadata::of(call.head, call.presigned())?;
+    let description = Description { headers: StoredHeaders::of(call.head), metadata };
     let bucket = Bucket::open(call.tree(), call.bucket()?, call.identity()).await?;
     let target = Target { tree: call.tree(), bucket: &bucket, path: &path, identity: call.identity() };
     target.check_early(&condition).await?;

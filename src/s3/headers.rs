@@ -22,6 +22,23 @@ pub fn check_headers(head: &RequestHead) -> Result<(), S3Error> {
     Ok(())
 }
 
+/// Refuses a presigned URL whose parameters ask for what Ringway does not do: signers put `x-amz-*` headers there, and S3
+/// takes them as headers. Checksums are left out, because signers state that of the body they do not have yet.
+///
+/// Errors: those of [`check_headers`].
+pub fn check_presigned(query: &Query) -> Result<(), S3Error> {
+    for parameter in query.parameters() {
+        // A copy that is not made must not be an empty object.
+        if parameter.name.eq_ignore_ascii_case("x-amz-copy-source") {
+            return Err(not_implemented("x-amz-copy-source"));
+        }
+        if let Some(rule) = RULES.iter().find(|rule| rule.covers(parameter.name)) {
+            rule.check(parameter.name, parameter.value.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
 /// 501 for a header, with its name in the message and as `Header` element, as AWS does it.
 pub fn not_implemented(header: &str) -> S3Error {
     S3Error::new(Code::NotImplemented)
@@ -200,12 +217,15 @@ impl UserMetadata {
     pub const BYTES_MAX: usize = 2048;
     const PREFIX: &str = "x-amz-meta-";
 
-    /// Takes them from a request. Lines of one name become one value, with commas between (RFC 9110 5.3).
+    /// Takes them from the headers of a request, and from the parameters of one by a presigned URL, where signers put
+    /// them. Lines of one name become one value, with commas between (RFC 9110 5.3).
     ///
     /// Errors: MetadataTooLarge; InvalidArgument for the bare prefix.
-    pub fn of(head: &RequestHead) -> Result<UserMetadata, S3Error> {
+    pub fn of(head: &RequestHead, presigned: Option<&Query>) -> Result<UserMetadata, S3Error> {
         let mut entries: Vec<(String, String)> = Vec::new();
-        for (sent, value) in head.headers() {
+        let parameters = presigned.into_iter().flat_map(Query::parameters);
+        let parameters = parameters.map(|parameter| (parameter.name, parameter.value.as_bytes()));
+        for (sent, value) in head.headers().chain(parameters) {
             let Some((prefix, name)) = sent.split_at_checked(Self::PREFIX.len()) else { continue };
             if !prefix.eq_ignore_ascii_case(Self::PREFIX) {
                 continue;
@@ -431,7 +451,7 @@ pub(crate) mod tests {
     }
 
     fn metadata(headers: &[(&str, &str)]) -> Result<String, Code> {
-        let parsed = UserMetadata::of(&head_of("PUT", "/b/k", headers));
+        let parsed = UserMetadata::of(&head_of("PUT", "/b/k", headers), None);
         parsed.map_err(|error| error.code()).map(|metadata| {
             metadata.entries().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(";")
         })
@@ -445,6 +465,21 @@ pub(crate) mod tests {
         assert_eq!(metadata(&[("x-amz-meta-", "v")]), Err(Code::InvalidArgument));
         assert!(metadata(&[("x-amz-meta-k", &"v".repeat(2047))]).is_ok());
         assert_eq!(metadata(&[("x-amz-meta-k", &"v".repeat(2048))]), Err(Code::MetadataTooLarge));
+    }
+
+    #[test]
+    fn a_presigned_url_carries_headers() {
+        let check = |raw: &str| check_presigned(&Query::parse(raw).unwrap()).map_err(|error| error.code());
+        let taken = "x-amz-meta-a=b&X-Amz-Expires=60&x-amz-acl=private&x-amz-checksum-crc32=AAAAAA%3D%3D";
+        assert_eq!(check(taken), Ok(()));
+        assert_eq!(check("x-amz-acl=public-read"), Err(Code::AccessControlListNotSupported));
+        assert_eq!(check("x-amz-tagging=a%3Db"), Err(Code::NotImplemented));
+        assert_eq!(check("x-amz-copy-source=b%2Fk"), Err(Code::NotImplemented));
+        let head = head_of("PUT", "/b/k", &[("x-amz-meta-a", "header")]);
+        let query = Query::parse("X-Amz-Meta-B=%C3%A4+x&x-amz-meta-a=b").unwrap();
+        let metadata = UserMetadata::of(&head, Some(&query)).unwrap();
+        let entries: Vec<_> = metadata.entries().collect();
+        assert_eq!(entries, [("a", "header,b"), ("b", "ä x")]);
     }
 
     #[test]

@@ -110,7 +110,8 @@ pub async fn run(given: Given, own: Own) {
         setting::EtagKind::Opaque => Etags::Opaque,
     };
     let memory = Memory::new(given.config.limits.document_bytes_per_core);
-    let service = Service { tree, region: given.config.region.as_str().to_owned(), etags, memory };
+    let (region, region_rule) = (given.config.region.as_str().to_owned(), given.config.region_rule);
+    let service = Service { tree, region, region_rule, etags, memory };
     let access_log = (given.config.access_log == setting::Switch::On)
         .then(|| AccessLog::new(given.log.clone(), given.config.log_format));
     let Given { config, credentials, rules, .. } = given;

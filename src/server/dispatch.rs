@@ -44,7 +44,9 @@ pub async fn run(
         Operation::HeadObject => ops::get_object::head_object(call).await,
         Operation::DeleteObjects => {
             let document = document(incoming, Purpose::Document, DELETE_OBJECTS_BYTES_MAX).await?;
-            ops::delete_objects::delete_objects(call, &document).await
+            // The answer has the keys of the document.
+            let bytes = ESCAPED_RATIO * document.len() as u64;
+            within_memory(call, bytes, ops::delete_objects::delete_objects(call, &document)).await
         }
         Operation::ListObjects => page(call, ops::list_objects::list_objects(call)).await,
         Operation::ListObjectsV2 => page(call, ops::list_objects_v2::list_objects_v2(call)).await,
@@ -63,14 +65,25 @@ pub async fn run(
 
 /// A page of a listing in the making: keys of usual length and the document they become are half of it.
 const PAGE_BYTES: u64 = 1 << 20;
+/// How much longer a text may become in the answer: `"` is `&quot;` there.
+const ESCAPED_RATIO: u64 = 6;
 
-/// Makes a page within the core's memory; its document keeps a share until it is sent.
+/// Makes a page of a listing within the core's memory.
 async fn page(
     call: &Call<'_>,
     made: impl Future<Output = Result<Response, S3Error>>,
 ) -> Result<Response, S3Error> {
+    within_memory(call, PAGE_BYTES, made).await
+}
+
+/// Makes an answer of at most about `bytes` within the core's memory; its document keeps a share until it is sent.
+async fn within_memory(
+    call: &Call<'_>,
+    bytes: u64,
+    made: impl Future<Output = Result<Response, S3Error>>,
+) -> Result<Response, S3Error> {
     let mut share = call.service.memory.share();
-    share.grow(PAGE_BYTES).await?;
+    share.grow(bytes).await?;
     let mut response = made.await?;
     if let Body::Xml(document) = &response.body {
         share.settle(document.len() as u64);

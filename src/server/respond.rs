@@ -10,13 +10,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use uring::net::{self, Readiness, Socket};
-use uring::time::{self, Moment};
+use uring::time::{self, First, Moment};
 
 use crate::auth::credential::Caller;
 use crate::http::framing::{Framing, Persistence};
 use crate::http::head::{Method, RequestHead, Version};
 use crate::http::response::ResponseHead;
 use crate::ops::incoming::NextRequest;
+use crate::ops::memory::Share;
+use crate::ops::pace::Pace;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::{S3Error, render};
 use crate::s3::route::Route;
@@ -151,7 +153,7 @@ struct Sent {
 async fn send_response(exchange: &Exchange<'_>, asked: &Asked<'_>, response: Response) -> Sent {
     let mut out = Vec::with_capacity(1024);
     // The share is given back when the body has been sent.
-    let Response { status, headers, body, share: _share } = response;
+    let Response { status, headers, body, mut share } = response;
     let status = match body {
         Body::Slow(document) => return send_slow(exchange, asked, headers, document).await,
         Body::Empty | Body::Xml(_) | Body::File(_) | Body::Announced(_) => status,
@@ -170,7 +172,7 @@ async fn send_response(exchange: &Exchange<'_>, asked: &Asked<'_>, response: Res
     let (end, bytes) = match body {
         Body::Xml(document) if asked.method != Method::Head => {
             let slices = [IoSlice::new(&out), IoSlice::new(document.as_bytes())];
-            (send::all(exchange.socket, &slices, patience).await, length)
+            (all_while_held(exchange.socket, &slices, patience, &mut share).await, length)
         }
         Body::File(file) if asked.method != Method::Head => {
             send::file(exchange.core, exchange.socket, &out, file, patience).await
@@ -180,6 +182,22 @@ async fn send_response(exchange: &Exchange<'_>, asked: &Asked<'_>, response: Res
         }
     };
     Sent { status, bytes, end, error: None }
+}
+
+/// Sends slices whole, unless others wait too long for the memory that a slow client keeps them in.
+async fn all_while_held(
+    socket: &Socket,
+    slices: &[IoSlice<'_>],
+    pace: Pace,
+    share: &mut Option<Share>,
+) -> send::End {
+    let mut sending = std::pin::pin!(send::all(socket, slices, pace));
+    let Some(share) = share else { return sending.await };
+    let mut held = std::pin::pin!(share.held_too_long());
+    match time::race(&mut sending, &mut held).await {
+        First::Left(end) => end,
+        First::Right(()) => send::End::Broken,
+    }
 }
 
 /// How a head frames the body behind it.

@@ -31,6 +31,9 @@ pub enum End {
 /// One `sendfile` call: large enough to cost nothing a byte, small enough that other connections get their turn.
 const PIECE_BYTES: u64 = 1 << 20;
 
+/// What is counted as resident: the smallest page there is.
+const PAGE_BYTES: u64 = 4096;
+
 /// Waits for room in the socket; broken when the client is too slow or gone.
 async fn room(watch: &mut Watch, socket: &Socket) -> End {
     loop {
@@ -188,9 +191,10 @@ impl Transfer<'_> {
             return Way::Copied;
         }
         let offset = self.body.offset_bytes + self.sent;
-        match file::resident_bytes(&self.body.file, offset, wanted) {
-            // The count is of whole pages, the range may begin and end inside one.
-            Ok(bytes) if bytes >= wanted => Way::Resident(wanted),
+        // The count is of whole pages, and the range may begin and end inside one.
+        let skipped = offset % PAGE_BYTES;
+        match file::resident_bytes(&self.body.file, offset - skipped, skipped + wanted) {
+            Ok(bytes) if bytes >= (skipped + wanted).next_multiple_of(PAGE_BYTES) => Way::Resident(wanted),
             Ok(_) | Err(_) => Way::Copied,
         }
     }

@@ -36,9 +36,15 @@ fn a_delete_is_flushed_whoever_took_the_name_away() {
             fixture.plan(Vec::new());
             fixture.send(Request::delete(key)).expect_status(key, 204);
         }
-        // Where no directory is there is nothing to flush.
+        // The directory may have been there a moment ago, with the name in it.
         fail(&fixture, OperationKind::Sync, Nth::From(1), Errno::NOSPC);
+        fixture.send(Request::delete("none/k")).expect_error("none/k", 507, "InsufficientStorage");
+        fixture.plan(Vec::new());
         fixture.send(Request::delete("none/k")).expect_status("none/k", 204);
+        // Below a file there never was one.
+        fixture.put("file", b"");
+        fail(&fixture, OperationKind::Sync, Nth::From(1), Errno::NOSPC);
+        fixture.send(Request::delete("file/k")).expect_status("file/k", 204);
         fixture.plan(Vec::new());
     });
 }
@@ -71,8 +77,36 @@ fn changes(fixture: &Fixture) -> Vec<(&'static str, Request, Vec<u64>)> {
         ("CreateBucket", new_bucket(), vec![1]),
         ("CreateMultipartUpload", Request::of_key("POST", "u").query("uploads", ""), vec![2, 3, 4, 5, 6, 7]),
         ("UploadPart", Request::part("upload", &upload, 1).body(b"1"), vec![3]),
+        ("DeleteObject below no directory", Request::delete("none/k"), vec![1]),
         ("AbortMultipartUpload", Request::delete("upload").query("uploadId", &begin()), vec![1]),
     ]
+}
+
+#[test]
+fn a_complete_that_met_eio_is_not_acknowledged_when_it_is_repeated() {
+    on_both_engines(|engine| {
+        let mut refused = 0;
+        for nth in 1..20 {
+            let fixture = Fixture::start(engine);
+            let upload = fixture.begin_upload(Request::of_key("POST", "upload"));
+            let part = fixture.send(Request::part("upload", &upload, 1).body(b"1"));
+            let complete =
+                || Request::complete("upload", &upload, &[(1, part.header("etag").expect("an ETag"))]);
+            fail(&fixture, OperationKind::Sync, Nth::Only(nth), Errno::IO);
+            let answer = fixture.send(complete());
+            let is_hit = fixture.counted() >= nth;
+            fixture.plan(Vec::new());
+            if !is_hit {
+                break;
+            }
+            let is_suspect = fixture.send(Request::put("later")).status == 503;
+            if answer.status != 200 && is_suspect {
+                refused += 1;
+                fixture.send(complete()).expect_error(&format!("flush {nth}"), 503, "ServiceUnavailable");
+            }
+        }
+        assert!(refused > 0, "no flush of a directory was hit");
+    });
 }
 
 #[test]

@@ -35,8 +35,8 @@ impl Version {
         Version { name, bytes, etag, disposition: "inline".to_owned() }
     }
 
-    fn put(&self) -> Signed {
-        self.described(Request::put(KEY)).body(&self.bytes).signed()
+    fn put(&self, key: &str) -> Signed {
+        self.described(Request::put(key)).body(&self.bytes).signed()
     }
 
     fn described(&self, request: Request) -> Request {
@@ -58,6 +58,19 @@ enum Change {
     Delete,
     /// The end of an upload of one part, over an object.
     Complete,
+    /// A directory becomes an object.
+    CreateDirectory,
+    /// One that is an object gets other metadata.
+    OverwriteDirectory,
+}
+
+impl Change {
+    fn key(self) -> &'static str {
+        match self {
+            Change::Create | Change::Overwrite | Change::Delete | Change::Complete => KEY,
+            Change::CreateDirectory | Change::OverwriteDirectory => "one/two/object/",
+        }
+    }
 }
 
 struct Sweep<'a> {
@@ -129,21 +142,23 @@ impl Sweep<'_> {
     /// Brings the key to what it has before the change, and returns the request that changes it.
     fn prepare(&self, fixture: &Fixture, name: &str) -> Signed {
         let mut connection = fixture.connect();
-        let [old, new] = self.versions;
+        let ([old, new], key) = (self.versions, self.change.key());
         let answer = match self.change {
-            Change::Create => connection.exchange(&Request::delete(KEY).signed()),
-            Change::Overwrite | Change::Delete | Change::Complete => connection.exchange(&old.put()),
+            Change::Create | Change::CreateDirectory => connection.exchange(&Request::delete(key).signed()),
+            Change::Overwrite | Change::Delete | Change::Complete | Change::OverwriteDirectory => {
+                connection.exchange(&old.put(key))
+            }
         };
         assert!(matches!(answer.status, 200 | 204), "{name}: {answer}");
         match self.change {
-            Change::Create => {
+            Change::Create | Change::CreateDirectory => {
                 // Parents that a failed request has made may be there still; the next one is to make them again.
-                let parents = ["one/two", "one"].map(|parent| fixture.path(parent));
+                let parents = [KEY, "one/two", "one"].map(|parent| fixture.path(parent));
                 parents.iter().for_each(|parent| drop(std::fs::remove_dir(parent)));
-                assert!(!parents[1].exists(), "{name}: {:?} holds something", parents[1]);
-                new.put()
+                assert!(!parents[2].exists(), "{name}: {:?} holds something", parents[2]);
+                new.put(key)
             }
-            Change::Overwrite => new.put(),
+            Change::Overwrite | Change::OverwriteDirectory => new.put(key),
             Change::Delete => Request::delete(KEY).signed(),
             Change::Complete => {
                 let create = new.described(Request::of_key("POST", KEY));
@@ -158,14 +173,16 @@ impl Sweep<'_> {
 
     /// What the key has is what it had, or what it was to have.
     fn check_object(&self, fixture: &Fixture, answered: &Answered, name: &str) {
-        let answer = fixture.send(Request::get(KEY));
-        let head = fixture.send(Request::head(KEY));
+        let answer = fixture.send(Request::get(self.change.key()));
+        let head = fixture.send(Request::head(self.change.key()));
         assert_eq!((head.status, head.header("etag")), (answer.status, answer.header("etag")), "{name}");
         let [old, new] = self.versions;
         let is_missing = answer.status == 404;
         let (is_before, is_after) = match self.change {
-            Change::Create => (is_missing, new.is_in(&answer)),
-            Change::Overwrite | Change::Complete => (old.is_in(&answer), new.is_in(&answer)),
+            Change::Create | Change::CreateDirectory => (is_missing, new.is_in(&answer)),
+            Change::Overwrite | Change::Complete | Change::OverwriteDirectory => {
+                (old.is_in(&answer), new.is_in(&answer))
+            }
             Change::Delete => (old.is_in(&answer), is_missing),
         };
         let is_right = match answered {
@@ -186,7 +203,7 @@ impl Sweep<'_> {
 
     /// The new object may have one, as it does when its attribute was refused; nothing else may.
     fn check_sidecars(&self, fixture: &Fixture, before: usize, name: &str) {
-        let head = fixture.send(Request::head(KEY));
+        let head = fixture.send(Request::head(self.change.key()));
         let is_new = head.header("x-amz-meta-version") == Some(self.versions[1].name);
         let is_tidy = settled(|| fixture.sidecars().len() <= before + usize::from(is_new));
         assert!(is_tidy, "{name}: {before} before, and now {:?}", fixture.sidecars());
@@ -241,7 +258,11 @@ fn check(change: Change) {
 
 /// Want: that the new object has this disposition.
 fn check_with(change: Change, disposition: &str) {
-    let mut versions = [Version::new("old", OLD_BYTES, 3), Version::new("new", NEW_BYTES, 5)];
+    let sizes = match change {
+        Change::CreateDirectory | Change::OverwriteDirectory => [0, 0],
+        Change::Create | Change::Overwrite | Change::Delete | Change::Complete => [OLD_BYTES, NEW_BYTES],
+    };
+    let mut versions = [Version::new("old", sizes[0], 3), Version::new("new", sizes[1], 5)];
     versions[1].disposition = disposition.to_owned();
     if change == Change::Complete {
         versions[1].etag = etag_of_parts(&[&versions[1].bytes]);
@@ -277,6 +298,16 @@ fn every_operation_of_a_delete_fails_in_turn() {
 #[test]
 fn every_operation_of_a_complete_fails_in_turn() {
     check(Change::Complete);
+}
+
+#[test]
+fn every_operation_of_a_new_directory_fails_in_turn() {
+    check(Change::CreateDirectory);
+}
+
+#[test]
+fn every_operation_over_a_directory_fails_in_turn() {
+    check(Change::OverwriteDirectory);
 }
 
 /// A mount may take O_DIRECT at the open and refuse the write: what was to fill the last block is no part of the object.

@@ -18,6 +18,8 @@ mod hostile_uploads;
 mod overflow;
 mod part_numbers;
 mod posix;
+mod presigned;
 mod request;
 mod slow_answers;
 mod transcript;
+mod turns;

@@ -163,13 +163,18 @@ pub fn stat_slow(file: &File) -> impl Future<Output = Result<Stat, Errno>> + use
 pub struct Space {
     /// The filesystem's magic number, as in statfs(2).
     pub magic: i64,
+    /// What statfs(2) tells filesystems apart by. On btrfs it is the subvolume's, and lasts as long as that.
+    pub id: u64,
     /// Bytes that an unprivileged caller may still take.
     pub available_bytes: u64,
 }
 
 impl Space {
     fn of(out: &libc::statfs) -> Space {
-        Space { magic: out.f_type, available_bytes: out.f_bavail.saturating_mul(out.f_bsize as u64) }
+        // SAFETY: the C library keeps the two integers of a `__kernel_fsid_t` to itself; every bit pattern is a u64.
+        let id = unsafe { std::mem::transmute::<libc::fsid_t, u64>(out.f_fsid) };
+        let available_bytes = out.f_bavail.saturating_mul(out.f_bsize as u64);
+        Space { magic: out.f_type, id, available_bytes }
     }
 }
 

@@ -102,6 +102,9 @@ pub async fn begin<'a>(
         return Err(writer::too_large(bytes, PART_BYTES_MAX));
     }
     writer::check_announced(target.bucket, announced_bytes.unwrap_or(0)).await?;
+    // The upload may be older than this server, and another that starts now sweeps what no living one is known to write.
+    let announced = inflight::announce(target.tree, target.bucket).await;
+    announced.map_err(|errno| s3_error(Doing::Write, errno))?;
     let claims = &target.tree.shared.uploads;
     let slot = announced_bytes.and_then(|bytes| claims.claim(&upload.id, number, bytes));
     let in_place = match slot {

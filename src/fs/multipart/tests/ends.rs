@@ -116,6 +116,25 @@ fn uploads_survive_a_restart() {
 }
 
 #[test]
+fn a_server_that_goes_on_with_an_upload_lives_for_those_that_start() {
+    on_both_engines(|server| async move {
+        let id = server.begin().await.unwrap();
+        let (first, second) = (body(1, PART), body(2, PART));
+        server.put(&id, 1, &first).await.unwrap();
+        // One that has done nothing in the bucket yet, so that its part has a file of its own.
+        let other = Server::start(&server.root).await;
+        let bucket = server.bucket().await;
+        let started = async || {
+            inflight::sweep(&server.tree, &bucket).await.unwrap();
+            sweep::sweep(&server.tree, &bucket, time::unix_ns()).await.unwrap();
+        };
+        let one = other.put_then(&id, 1, &second, started).await.unwrap();
+        server.complete(&id, &[one]).await.unwrap();
+        server.check_object(&[&second]).await;
+    });
+}
+
+#[test]
 fn another_server_that_lives_keeps_its_file() {
     on_both_engines(|server| async move {
         let other = Server::start(&server.root).await;

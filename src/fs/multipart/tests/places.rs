@@ -114,7 +114,9 @@ fn a_first_part_that_fails_gives_its_place_back() {
         fault::install(failing(OperationKind::Write, 3, Errno::NOSPC));
         server.put(&id, 2, &bodies[1]).await.unwrap_err();
         fault::install(Vec::new());
-        assert_eq!(std::fs::metadata(&file).unwrap().blocks(), before, "the space is back");
+        // But for a block of the tree of its extents, which many make it need.
+        let blocks = std::fs::metadata(&file).unwrap().blocks();
+        assert!(blocks.abs_diff(before) <= 8, "the space is back: {before} blocks, now {blocks}");
         let two = server.put(&id, 2, &bodies[1]).await.unwrap();
         server.check_copied(&id, &[one, two], 0).await;
         server.check_object(&[&bodies[0], &bodies[1]]).await;
