@@ -381,7 +381,8 @@ async fn publish(
     existing: Existing,
 ) -> Result<(), Errno> {
     let mount = &target.bucket.mount;
-    if staged.temporary.is_none() && !mount.flushes_named() {
+    let flushes_named = flushes_named(target, directory)?;
+    if staged.temporary.is_none() && !flushes_named {
         match link_to(staged.file(), directory, leaf, target.identity).await {
             Err(Errno::EXIST) if existing == Existing::Replace => {}
             other => return other,
@@ -392,9 +393,9 @@ async fn publish(
     }
     if staged.temporary.is_none() {
         staged.temporary = Some(name_temporarily(target, staged.file(), directory).await?);
-    }
-    if mount.flushes_named() && target.tree.making.durability >= Durability::Data {
-        file::sync(staged.file(), Sync::Everything).await?;
+        if flushes_named && target.tree.making.durability >= Durability::Data {
+            file::sync(staged.file(), Sync::Everything).await?;
+        }
     }
     let temporary = staged.temporary.as_ref().expect("it has just been named");
     let from = (&temporary.directory, temporary.name.as_c_str());
@@ -411,6 +412,16 @@ async fn publish(
     rename_to(from, (directory, leaf), flags, target.identity).await?;
     staged.temporary = None;
     Ok(())
+}
+
+/// Whether the file is flushed under its temporary name: as its mount wants it, and on one that lies in the bucket, of which
+/// nothing is known.
+fn flushes_named(target: &Target<'_>, directory: &File) -> Result<bool, Errno> {
+    if target.bucket.mount.flushes_named() {
+        return Ok(true);
+    }
+    let is_flushed = target.tree.making.durability >= Durability::Data;
+    Ok(is_flushed && stat::stat_cached(directory)?.mount_id != target.bucket.stat.mount_id)
 }
 
 /// Whether what has the name is a regular file, or nothing: a directory, link, FIFO or device is not overwritten.

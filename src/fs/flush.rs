@@ -45,9 +45,10 @@ pub(super) async fn flush_directory(tree: &Tree, directory: &File) -> Result<(),
     let flushed = file::sync(directory, Sync::Everything).await;
     if flushed == Err(Errno::IO) {
         let key = stat::stat_slow(directory).await.ok().map(|stat| MountKey::of(&stat));
-        // Where even that is not to be learned, every mount may be the one.
-        let suspects =
-            tree.shared.mounts().into_iter().filter(|mount| key.is_none_or(|key| key == mount.key));
+        // Where that is not to be learned, or it is a mount inside of a bucket, every mount may be the one that is meant.
+        let mounts = tree.shared.mounts();
+        let is_known = mounts.iter().any(|mount| key == Some(mount.key));
+        let suspects = mounts.into_iter().filter(|mount| !is_known || key == Some(mount.key));
         suspects.for_each(|mount| mount.suspect());
     }
     flushed

@@ -5,6 +5,7 @@ both engines run the same recipe. A step that is dropped or moved changes the li
 """
 
 import re
+from pathlib import Path
 
 import boto3
 import botocore.config
@@ -221,3 +222,22 @@ def test_delete_of_a_directory(traced):
     s3.delete_object(Bucket="order", Key="d/")
     steps = ["attribute user.s3 of order/d", "unlinkat d in order", "fsync order", "answer"]
     assert trace.steps() == steps
+
+
+@pytest.mark.parametrize("traced", ["ext4"], indirect=True)
+def test_a_mount_inside_of_a_bucket_is_trusted_with_nothing(traced, tmp_path):
+    """Its bucket's mount flushes nameless files well; of this one nobody knows."""
+    _, s3, trace = traced
+    if reason := mounts.refusal("btrfs"):
+        pytest.skip(reason)
+    with mounts.mounted("btrfs", tmp_path / "other") as other:
+        inner = Path(trace.root) / "order" / "inner"
+        inner.mkdir()
+        mounts.run("mount", "--bind", other, inner)
+        try:
+            s3.put_object(Bucket="order", Key="inner/k", Body=b"1")
+            steps = trace.steps()
+        finally:
+            mounts.unmount(inner)
+    rename = steps.index("renameat k in order/inner")
+    assert steps[rename - 1] == "fsync file" and "linkat temporary in order/inner" in steps[:rename]
