@@ -9,7 +9,7 @@ use std::io::IoSlice;
 
 use uring::arena::{self, BlockMut, BlockSize};
 use uring::errno::Errno;
-use uring::file;
+use uring::file::{self, File};
 use uring::net::{self, Following, Mode, Readiness, Socket};
 use uring::time::{self, Moment};
 
@@ -191,12 +191,7 @@ impl Transfer<'_> {
             return Way::Copied;
         }
         let offset = self.body.offset_bytes + self.sent;
-        // The count is of whole pages, and the range may begin and end inside one.
-        let skipped = offset % PAGE_BYTES;
-        match file::resident_bytes(&self.body.file, offset - skipped, skipped + wanted) {
-            Ok(bytes) if bytes >= (skipped + wanted).next_multiple_of(PAGE_BYTES) => Way::Resident(wanted),
-            Ok(_) | Err(_) => Way::Copied,
-        }
+        if is_resident(&self.body.file, offset, wanted) { Way::Resident(wanted) } else { Way::Copied }
     }
 
     async fn send_resident(&mut self, bytes: u64) -> End {
@@ -277,9 +272,20 @@ impl Transfer<'_> {
     }
 }
 
+/// Whether all pages of a range are in the page cache, as far as the kernel says.
+fn is_resident(file: &File, offset: u64, bytes: u64) -> bool {
+    // The count is of whole pages, and the range may begin and end inside one.
+    let skipped = offset % PAGE_BYTES;
+    let resident = file::resident_bytes(file, offset - skipped, skipped + bytes);
+    resident.is_ok_and(|resident| resident >= (skipped + bytes).next_multiple_of(PAGE_BYTES))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
+
+    use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
     use std::net::SocketAddr;
     use std::time::Duration;
     use uring::cores::{self, Settings};
@@ -310,6 +316,35 @@ mod tests {
             };
             cores::block_on(&settings, main).expect("a core");
         }
+    }
+
+    #[test]
+    fn a_range_that_begins_inside_a_page_ends_in_one_more() {
+        let file = tempfile::NamedTempFile::new().expect("there is room for a test");
+        let open = file.as_file();
+        open.write_all_at(&[7; 3 * PAGE_BYTES as usize], 0).expect("written");
+        open.sync_all().expect("flushed");
+        for advice in [PosixFadviseAdvice::POSIX_FADV_DONTNEED, PosixFadviseAdvice::POSIX_FADV_RANDOM] {
+            posix_fadvise(open, 0, 0, advice).expect("it is only advice");
+        }
+        open.read_exact_at(&mut [0], 0).expect("the first page is read");
+        let cpus = uring::affinity::allowed().expect("the scheduler answers").into_iter().take(1).collect();
+        let (engine, arena_bytes, faults) = (engine::Name::Threads, 4 << 20, Plan::default());
+        let settings = Settings { cpus, engine, arena_bytes, pool_threads_max: 1, faults };
+        let path = file.path().to_owned();
+        let main = async move {
+            let file = file::open_at_start(&path, libc::O_RDONLY).expect("it is there");
+            if file::resident_bytes(&file, 0, 3 * PAGE_BYTES) != Ok(PAGE_BYTES) {
+                eprintln!("SKIPPED server::send::resident: not only the page that was read is in memory");
+                return;
+            }
+            for (offset, bytes, want) in
+                [(0, 4096, true), (1, 4095, true), (1, 4096, false), (0, 4097, false), (4095, 2, false)]
+            {
+                assert_eq!(is_resident(&file, offset, bytes), want, "{bytes} bytes from {offset}");
+            }
+        };
+        cores::block_on(&settings, main).expect("a core");
     }
 
     const WINDOW: Duration = Duration::from_millis(5);
