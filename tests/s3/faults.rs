@@ -26,13 +26,16 @@ struct Version {
     bytes: Vec<u8>,
     etag: String,
     disposition: String,
+    // Kept in another attribute than the rest.
+    kind: &'static str,
 }
 
 impl Version {
     fn new(name: &'static str, length: usize, factor: usize) -> Version {
         let bytes: Vec<u8> = (0..length).map(|index| (index * factor / 7 % 251) as u8).collect();
         let etag = etag(&bytes);
-        Version { name, bytes, etag, disposition: "inline".to_owned() }
+        let kind = if name == "old" { "text/plain" } else { "image/png" };
+        Version { name, bytes, etag, disposition: "inline".to_owned(), kind }
     }
 
     fn put(&self, key: &str) -> Signed {
@@ -40,12 +43,16 @@ impl Version {
     }
 
     fn described(&self, request: Request) -> Request {
-        request.header("x-amz-meta-version", self.name).header("content-disposition", &self.disposition)
+        request
+            .header("x-amz-meta-version", self.name)
+            .header("content-disposition", &self.disposition)
+            .header("content-type", self.kind)
     }
 
     fn is_in(&self, answer: &Answer) -> bool {
         answer.header("x-amz-meta-version") == Some(self.name)
             && answer.header("content-disposition") == Some(&self.disposition)
+            && answer.header("content-type") == Some(self.kind)
             && answer.header("etag") == Some(&self.etag)
             && answer.body == self.bytes
     }
