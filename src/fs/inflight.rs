@@ -207,7 +207,14 @@ pub(super) async fn is_alive_in(tree: &Tree, directory: &File, instance: &str) -
     let Ok(name) = CString::new(instance) else { return Ok(false) };
     let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
     match file::open(directory, name, opening, Identity::SERVER).await {
-        Ok(table) => Ok(tree.try_lock(&table).await.is_err()),
+        Ok(table) => match tree.try_lock(&table).await {
+            Ok(held) => {
+                // Whoever asks next must not find this lock.
+                held.release().await;
+                Ok(false)
+            }
+            Err(_) => Ok(true),
+        },
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
@@ -255,19 +262,32 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<Swept, Errno> {
                 continue;
             };
             // A lock that is held is a server that lives, this one included.
-            let Ok(_held) = tree.try_lock(&table).await else { continue };
-            // Another server has swept it meanwhile, and the name may be a living one's by now.
-            if writer::is_gone(&bucket.mount, &table).await {
-                continue;
-            }
-            swept.removed += sweep_table(bucket, &table).await?;
-            if boot.is_empty() || file::read_bytes(&table, boot.len(), 0).await? != boot {
-                swept.doubtful.push(name);
-                continue;
-            }
-            file::unlink(&directory, name, 0, Identity::SERVER).await?;
+            let Ok(held) = tree.try_lock(&table).await else { continue };
+            let done = sweep_locked(bucket, &directory, (name, &table), &boot, &mut swept).await;
+            // Whoever asks next whether the server lives must not find this lock.
+            held.release().await;
+            done?;
         }
     }
+}
+
+async fn sweep_locked(
+    bucket: &Bucket,
+    directory: &File,
+    (name, table): (CString, &File),
+    boot: &[u8],
+    swept: &mut Swept,
+) -> Result<(), Errno> {
+    // Another server has swept it meanwhile, and the name may be a living one's by now.
+    if writer::is_gone(&bucket.mount, table).await {
+        return Ok(());
+    }
+    swept.removed += sweep_table(bucket, table).await?;
+    if boot.is_empty() || file::read_bytes(table, boot.len(), 0).await? != boot {
+        swept.doubtful.push(name);
+        return Ok(());
+    }
+    file::unlink(directory, name, 0, Identity::SERVER).await
 }
 
 /// Removes tables that lacked notes, once their bucket has been walked.

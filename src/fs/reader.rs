@@ -43,10 +43,6 @@ pub struct Object {
 // O_NONBLOCK: a FIFO under the key must not hang the open; it means nothing for a regular file.
 const OPEN_FILE: i32 = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// The last close of a file that was deleted while it was read frees its space, about 0.04 ms a MiB on ext4. From here on a
-/// thread does it: the way to that is nothing against the transfer of so much.
-const MUCH_BYTES: u64 = 16 << 20;
-
 /// Opens the object of a key.
 ///
 /// Errors: NoSuchKey, NoSuchBucket, AccessDenied.
@@ -166,9 +162,6 @@ async fn open_from(
     };
     if stat.kind != wanted {
         return Err(Errno::NOENT);
-    }
-    if stat.allocated_bytes >= MUCH_BYTES {
-        file.may_hold_much();
     }
     let record = read_record(&file, attributes).await?;
     if kind == KeyKind::Directory && record.as_ref().is_none_or(|record| record.kind != KeyKind::Directory) {

@@ -315,7 +315,8 @@ pub fn try_acquire(size: BlockSize, count: usize) -> Option<Vec<BlockMut>> {
     })
 }
 
-/// Takes one more block of `size` for somebody who can do with what it has: while a quarter of them stays free.
+/// Takes one more block of `size` for somebody who can do with what it has: while a quarter of them, rounded down, stays
+/// free. Of three, the fewest large ones that an arena has, the last may be taken too.
 pub fn try_acquire_spare(size: BlockSize) -> Option<BlockMut> {
     let has_spare = cores::with(|core| {
         let pool = core.arena.pool(size);

@@ -8,11 +8,12 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::future::Future;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arena::{Block, BlockMut};
+use crate::closing::Closing;
 use crate::cores;
 use crate::errno::Errno;
 use crate::fault;
@@ -27,38 +28,11 @@ use crate::stat::FileKind;
 pub struct File(Rc<Inner>);
 
 struct Inner {
-    // `None` only while it is dropped.
+    // `None` only while it is dropped or taken apart.
     fd: Option<OwnedFd>,
     is_direct: Cell<bool>,
     lane: Cell<Lane>,
     closing: Cell<Closing>,
-}
-
-/// Where the last close of a descriptor runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closing {
-    /// On the core, with a plain call: the filesystem is not asked.
-    Unasked,
-    /// On the core, unless the filesystem may not answer.
-    Quick,
-    /// Through the engine, on a thread that may wait.
-    Long,
-}
-
-impl Closing {
-    /// Decided by what the file is opened for. One that is written may have no name, because it never got one or has lost
-    /// it: its last close frees its space, half a second for 16 GiB, and waits while its filesystem is frozen. A file that
-    /// is only read has a name as a rule, and its close does next to nothing: a trip to a thread would cost a small GET
-    /// more than all its other calls on the file. Readers of large ones say so (`File::may_hold_much`).
-    fn of(flags: i32) -> Closing {
-        if flags & libc::O_PATH != 0 {
-            Closing::Unasked
-        } else if flags & libc::O_ACCMODE == libc::O_RDONLY {
-            Closing::Quick
-        } else {
-            Closing::Long
-        }
-    }
 }
 
 /// How to open a file.
@@ -113,10 +87,25 @@ impl File {
         File(Rc::new(Inner { fd: Some(fd), is_direct, lane: Cell::new(Lane::UNNAMED), closing }))
     }
 
-    /// Says that the file, although it is only read, has so much space that to free it takes long: it may lose its name
-    /// while it is open, and its last close must not keep the core then.
-    pub fn may_hold_much(&self) {
-        self.0.closing.set(Closing::Long);
+    /// The same open file with a descriptor of its own, which is closed as this one is.
+    pub(crate) fn duplicate(&self) -> Result<File, Errno> {
+        // SAFETY: the descriptor is open for the length of this function because `self` is borrowed.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.raw()) };
+        let (is_direct, lane) = (self.0.is_direct.clone(), self.0.lane.clone());
+        let fd = Some(borrowed.try_clone_to_owned()?);
+        Ok(File(Rc::new(Inner { fd, is_direct, lane, closing: self.0.closing.clone() })))
+    }
+
+    /// Takes the file apart, so that it may leave its core, unless it has clones.
+    pub(crate) fn apart(self) -> Option<Parts> {
+        let mut inner = Rc::into_inner(self.0)?;
+        Some(Parts { fd: inner.fd.take()?, lane: inner.lane.get(), closing: inner.closing.get() })
+    }
+
+    /// Notes how much space it has: although it is only read or looked at, it may lose its name while it is open, and its
+    /// last close must not keep the core then.
+    pub(crate) fn note_allocated(&self, allocated_bytes: u64) {
+        self.0.closing.set(self.0.closing.get().of_size(allocated_bytes));
     }
 
     /// Says on which mount the file lies, and what is known of it: its operations, and those of files opened below it from
@@ -158,17 +147,30 @@ impl File {
     }
 }
 
+/// What a file is made of, without its core.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    fd: OwnedFd,
+    lane: Lane,
+    closing: Closing,
+}
+
+impl Parts {
+    /// Makes them a file of the current core.
+    pub(crate) fn together(self) -> File {
+        let file = File::from_fd(self.fd).with_lane(self.lane);
+        file.0.closing.set(self.closing);
+        file
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        let (fd, lane) = (self.fd.take(), self.lane.get());
-        let waits = match self.closing.get() {
-            Closing::Unasked => false,
-            Closing::Quick => lane.reach() == Reach::Remote,
-            Closing::Long => true,
-        };
+        let Some(fd) = self.fd.take() else { return };
+        let lane = self.lane.get();
         // A thread that is no core, or not any more, has no engine: there the close is a plain call, as this returns.
-        if waits && cores::try_with(|_| ()).is_some() {
-            let close = content::Close { fd, lane };
+        if self.closing.get().waits(lane.reach()) && cores::try_with(|_| ()).is_some() {
+            let close = content::Close { fd: Some(fd), lane };
             Flight::new(Op::Close(close), Identity::SERVER).detach();
         }
     }

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod lane;
 
 mod blocking;
+mod closing;
 mod flight;
 mod meter;
 mod op;

@@ -3,26 +3,54 @@
 //! A lock belongs to the open file description: it ends when the process does, however it ends. Requests never wait for
 //! one. Source: flock(2).
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-
+use crate::cores;
 use crate::errno::Errno;
-use crate::file::{self, File};
+use crate::file::{self, File, Parts};
 use crate::flight::Flight;
 use crate::identity::Identity;
+use crate::lane::Reach;
 use crate::op::{Kind, Op, pool_only};
 
-/// A lock that is held; it may move to another thread and ends with the value.
+/// A lock that is held; it may move to another thread and ends with the value: at once on a local filesystem, on another one
+/// when that has answered, which the drop does not wait for.
 #[derive(Debug)]
 pub struct Held {
-    // A duplicate of the locked file's descriptor.
-    fd: OwnedFd,
+    // A duplicate of the locked file; `None` only while the lock ends.
+    duplicate: Option<Parts>,
+}
+
+impl Held {
+    fn of(duplicate: File) -> Held {
+        Held { duplicate: Some(duplicate.apart().expect("a duplicate that was just locked has no clones")) }
+    }
+
+    /// Ends the lock, and returns when others can have it.
+    pub async fn release(mut self) {
+        if let Some(flight) = self.unlock() {
+            flight.await;
+        }
+    }
+
+    /// The end of all its descriptors ends a lock too, but those of the file may be closed later, by a thread.
+    ///
+    /// Shape: what is under way after this; none when the lock has ended.
+    fn unlock(&mut self) -> Option<Flight> {
+        let mut op =
+            pool_only::LockFile { file: self.duplicate.take()?.together(), operation: libc::LOCK_UN };
+        // A thread that is no core, or not any more, has no engine: there this is a plain call, as the close is.
+        if op.file.lane().reach() == Reach::Remote && cores::try_with(|_| ()).is_some() {
+            return Some(Flight::new(Op::LockFile(op), Identity::SERVER));
+        }
+        op.call();
+        None
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // The end of all its descriptors ends the lock too, but those of the file may be closed later, by a thread.
-        // SAFETY: flock takes a descriptor, which is open, and a number.
-        unsafe { libc::flock(self.fd.as_raw_fd(), libc::LOCK_UN) };
+        if let Some(flight) = self.unlock() {
+            flight.detach();
+        }
     }
 }
 
@@ -56,11 +84,9 @@ pub fn try_lock(file: &File) -> Result<Held, Errno> {
 /// Errors: EAGAIN when another description is.
 pub fn try_lock_as(file: &File, hold: Hold) -> Result<Held, Errno> {
     file::fail_if_planned(Kind::Lock)?;
-    let fd = duplicate(file)?;
-    // SAFETY: flock takes a descriptor, which is open, and a number.
-    let result = unsafe { libc::flock(fd.as_raw_fd(), hold.operation()) };
-    Errno::check(Errno::of_call(i64::from(result)))?;
-    Ok(Held { fd })
+    let mut op = pool_only::LockFile { file: file.duplicate()?, operation: hold.operation() };
+    Errno::check(op.call())?;
+    Ok(Held::of(op.file))
 }
 
 /// Locks a file if nobody is in the way, through the engine, for filesystems where that is a round trip.
@@ -68,14 +94,9 @@ pub fn try_lock_as(file: &File, hold: Hold) -> Result<Held, Errno> {
 /// Errors: EAGAIN when another description is.
 pub async fn try_lock_slow(file: &File, hold: Hold) -> Result<Held, Errno> {
     // Taken before the lock: once that is there, nothing may fail.
-    let fd = duplicate(file)?;
-    let op = pool_only::LockFile { file: file.clone(), operation: hold.operation() };
-    Errno::check(Flight::new(Op::LockFile(op), Identity::SERVER).await.0)?;
-    Ok(Held { fd })
-}
-
-fn duplicate(file: &File) -> Result<OwnedFd, Errno> {
-    // SAFETY: the descriptor is open for the length of this function because `file` is borrowed.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(file.raw()) };
-    Ok(borrowed.try_clone_to_owned()?)
+    let op = pool_only::LockFile { file: file.duplicate()?, operation: hold.operation() };
+    match Flight::new(Op::LockFile(op), Identity::SERVER).await {
+        (result, Op::LockFile(op)) => Errno::check(result).map(|_| Held::of(op.file)),
+        _ => unreachable!("a flight returns the operation it was made with"),
+    }
 }

@@ -48,6 +48,13 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Whoever looks at an open file learns how long its close may take.
+    fn of_file(file: &File, out: &libc::statx) -> Stat {
+        let stat = Stat::of(out);
+        file.note_allocated(stat.allocated_bytes);
+        stat
+    }
+
     fn of(out: &libc::statx) -> Stat {
         // Filesystems keep years that 64 bits of nanoseconds do not reach (2262); whoever owns a file may set one.
         let ns = |time: &libc::statx_timestamp| {
@@ -131,7 +138,7 @@ fn stat_as(file: &File, flags: i32) -> Result<Stat, Errno> {
     // SAFETY: the empty path means the descriptor; `out` is a whole statx.
     let result = unsafe { libc::statx(file.raw(), c"".as_ptr(), flags, STAT_MASK, &mut out) };
     Errno::check(Errno::of_call(i64::from(result)))?;
-    Ok(Stat::of(&out))
+    Ok(Stat::of_file(file, &out))
 }
 
 /// Whether this process may call `statx`, and the kernel tells mounts apart (Linux 5.8).
@@ -152,7 +159,7 @@ pub fn stat_slow(file: &File) -> impl Future<Output = Result<Stat, Errno>> + use
     let flight = Flight::new(Op::Stat(op), Identity::SERVER);
     async move {
         match flight.await {
-            (result, Op::Stat(op)) => Errno::check(result).map(|_| Stat::of(&op.out)),
+            (result, Op::Stat(op)) => Errno::check(result).map(|_| Stat::of_file(&op.file, &op.out)),
             _ => unreachable!("a flight returns the operation it was made with"),
         }
     }

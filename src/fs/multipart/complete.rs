@@ -6,11 +6,12 @@
 
 use std::ffi::CString;
 use std::rc::Rc;
+use std::time::Duration;
 
 use uring::errno::Errno;
 use uring::file::{self, File, Opening};
 use uring::identity::Identity;
-use uring::lock;
+use uring::{lock, time};
 
 use super::assemble::{self, Way};
 use super::claims::{Fence, PART_BYTES_MIN};
@@ -26,7 +27,7 @@ use crate::fs::metadata::view::Metadata;
 use crate::fs::mount::Mount;
 use crate::fs::path::KeyPath;
 use crate::fs::tree::{BENEATH, Tree};
-use crate::fs::writer::OBJECT_BYTES_MAX;
+use crate::fs::writer::{self, OBJECT_BYTES_MAX};
 use crate::s3::checksum::{Checksum, ChecksumType};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::etag::{Comparison, ETag};
@@ -153,14 +154,24 @@ pub(super) async fn hold(mount: &Mount, upload: &Upload) -> Result<Option<lock::
         Err(Errno::NOENT) => return Err(no_such_upload(&upload.id)),
         Err(errno) => return Err(s3_error(Doing::Read, errno)),
     };
-    match mount.try_lock(&opened, lock::Hold::Exclusive).await {
-        Ok(held) => Ok(Some(held)),
-        Err(Errno::AGAIN) => Err(S3Error::new(Code::ServiceUnavailable)
-            .with_message("another server is completing or aborting this upload")),
-        // A filesystem without locks is served by one server.
-        Err(_) => Ok(None),
+    for _ in 0..HOLD_TRIES {
+        match mount.try_lock(&opened, lock::Hold::Exclusive).await {
+            // Another server has ended the upload meanwhile: the client's next try finds what that has left.
+            Ok(_held) if writer::is_gone(mount, &opened).await => break,
+            Ok(held) => return Ok(Some(held)),
+            Err(Errno::AGAIN) => time::sleep(HOLD_PAUSE).await,
+            // A filesystem without locks is served by one server.
+            Err(_) => return Ok(None),
+        }
     }
+    Err(S3Error::new(Code::ServiceUnavailable)
+        .with_message("another server is completing or aborting this upload"))
 }
+
+/// How often the lock of an upload is asked for: on a filesystem of another machine the one that an earlier request had,
+/// such as a Complete that was refused, ends a little after its answer.
+const HOLD_TRIES: usize = 50;
+const HOLD_PAUSE: Duration = Duration::from_millis(2);
 
 async fn read_tombstone(store: &File, id: &UploadId) -> Result<Option<Tombstone>, S3Error> {
     let bytes = read_own_file(store, &sweep::tombstone_name(id)).await;

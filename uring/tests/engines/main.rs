@@ -3,6 +3,7 @@
 //! Each test runs once an engine, on real files and loopback sockets. The ring is expected to work where these tests
 //! run; where it is refused its half says so and is skipped.
 
+mod closes;
 mod sockets;
 
 use std::cell::{Cell, RefCell};
@@ -101,30 +102,6 @@ fn a_file_is_written_named_read_and_removed() {
         file::unlink(&directory, name("other"), 0, ME).await.unwrap();
         assert_eq!(file::unlink(&directory, name("other"), 0, ME).await, Err(Errno::NOENT));
         file::unlink(&directory, name("sub"), libc::AT_REMOVEDIR, ME).await.unwrap();
-    });
-}
-
-#[test]
-fn the_last_close_of_a_written_file_goes_through_the_engine() {
-    on_both_engines("close", |directory| async move {
-        let (kind, nth, fault) = (Some(OperationKind::Close), Nth::From(u64::MAX), Fault::Fail(Errno::IO));
-        fault::install(vec![Rule { kind, nth, fault }]);
-        let opening = |flags| Opening { flags, mode: 0, resolve: 0 };
-        let written = opening(libc::O_RDWR | libc::O_TMPFILE);
-        let (read, path) = (opening(libc::O_RDONLY), opening(libc::O_PATH));
-        for (what, opening, closes) in [("written", written, 1), ("read", read, 0), ("path", path, 0)] {
-            let file = file::open(&directory, name("."), opening, ME).await.unwrap();
-            let (before, clone) = (fault::counted(), file.clone());
-            drop(file);
-            assert_eq!(fault::counted() - before, 0, "{what}: a clone is left");
-            drop(clone);
-            assert_eq!(fault::counted() - before, closes, "{what}");
-        }
-        let large = file::open(&directory, name("."), read, ME).await.unwrap();
-        let before = fault::counted();
-        large.may_hold_much();
-        drop(large);
-        assert_eq!(fault::counted() - before, 1, "read and large");
     });
 }
 

@@ -2,6 +2,10 @@
 //! A refused Complete leaves the upload as it was.
 //! Source: CompleteMultipartUpload, AbortMultipartUpload.
 
+use std::time::Duration;
+
+use uring::{file, lock};
+
 use super::*;
 
 #[test]
@@ -145,6 +149,51 @@ fn another_server_that_lives_keeps_its_file() {
         other.check_copied(&id, &[one], PART).await;
         assert_ne!(inode(&server.object()), file);
         other.check_object(&[&body]).await;
+    });
+}
+
+/// Takes the lock that an upload is ended under, as another server does.
+fn lock_of(server: &Server) -> (PathBuf, lock::Held) {
+    let record = server.left().into_iter().find(|name| name.ends_with("/upload")).unwrap();
+    let record = server.root.join(record);
+    let opened = file::open_at_start(&record, libc::O_RDWR).unwrap();
+    (record, lock::try_lock(&opened).unwrap())
+}
+
+const SOON: Duration = Duration::from_millis(5);
+
+#[test]
+fn an_upload_that_another_server_ends_is_waited_for_a_little() {
+    on_both_engines(|server| async move {
+        let id = server.begin().await.unwrap();
+        let body = body(1, 100);
+        let one = server.put(&id, 1, &body).await.unwrap();
+        let (_, held) = lock_of(&server);
+        let refused = server.complete(&id, std::slice::from_ref(&one)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::ServiceUnavailable);
+        task::spawn(async move {
+            time::sleep(SOON).await;
+            drop(held);
+        });
+        server.complete(&id, &[one]).await.unwrap();
+        server.check_object(&[&body]).await;
+    });
+}
+
+#[test]
+fn an_upload_that_another_server_has_ended_meanwhile_is_tried_again() {
+    on_both_engines(|server| async move {
+        let id = server.begin().await.unwrap();
+        let one = server.put(&id, 1, &body(1, 100)).await.unwrap();
+        let (record, held) = lock_of(&server);
+        task::spawn(async move {
+            time::sleep(SOON).await;
+            std::fs::remove_file(record).unwrap();
+            drop(held);
+        });
+        let refused = server.complete(&id, std::slice::from_ref(&one)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::ServiceUnavailable);
+        assert_eq!(server.complete(&id, &[one]).await.unwrap_err().code(), Code::NoSuchUpload);
     });
 }
 
