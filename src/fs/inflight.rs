@@ -302,8 +302,10 @@ pub(super) async fn forget_tables(tree: &Tree, bucket: &Bucket, names: Vec<CStri
             Err(errno) => return Err(errno),
         };
         // The sweep may have met a server between opening its table and locking it: that one lives.
-        let Ok(_held) = tree.try_lock(&table).await else { continue };
-        match file::unlink(&directory, name, 0, Identity::SERVER).await {
+        let Ok(held) = tree.try_lock(&table).await else { continue };
+        let unlinked = file::unlink(&directory, name, 0, Identity::SERVER).await;
+        held.release().await;
+        match unlinked {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
