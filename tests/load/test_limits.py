@@ -1,6 +1,7 @@
 """Clients that announce, dawdle or say nothing: they hold little, and not for ever."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -193,16 +194,20 @@ def connections_of(server):
     """Connections that the process has accepted, whether it serves them or not."""
     local = {f"0100007F:{int(address.rsplit(':', 1)[1]):04X}" for address in (server.endpoint,)}
     found = 0
-    inodes = {os.stat(entry).st_ino for entry in list_descriptors(server.process.pid)}
+    inodes = inodes_of(server.process.pid)
     with open("/proc/net/tcp") as table:
         for fields in map(str.split, table):
             found += fields[1] in local and fields[3] == "01" and int(fields[9]) in inodes
     return found
 
 
-def list_descriptors(pid):
-    folder = f"/proc/{pid}/fd"
-    return [f"{folder}/{name}" for name in os.listdir(folder) if os.path.exists(f"{folder}/{name}")]
+def inodes_of(pid):
+    """What the process has open; a descriptor may be closed between the list and the look at it."""
+    folder, found = f"/proc/{pid}/fd", set()
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.stat(f"{folder}/{name}").st_ino)
+    return found
 
 
 def test_no_connection_is_taken_that_there_is_no_room_for(serve):
