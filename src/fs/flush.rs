@@ -5,8 +5,11 @@
 //! is never taken back, for the kernel reports it once and a second flush succeeds; it stops all later writes to its
 //! mount. Files' content is not its business. Source: fsync(2).
 
+use std::sync::Arc;
+
 use uring::errno::Errno;
 use uring::file::{self, File, Sync};
+use uring::lane::Lane;
 use uring::stat;
 
 use super::commit::Target;
@@ -45,13 +48,29 @@ pub(super) async fn flush_directory(tree: &Tree, directory: &File) -> Result<(),
     let flushed = file::sync(directory, Sync::Everything).await;
     if flushed == Err(Errno::IO) {
         let key = stat::stat_slow(directory).await.ok().map(|stat| MountKey::of(&stat));
-        // Where that is not to be learned, or it is a mount inside of a bucket, every mount may be the one that is meant.
-        let mounts = tree.shared.mounts();
-        let is_known = mounts.iter().any(|mount| key == Some(mount.key));
-        let suspects = mounts.into_iter().filter(|mount| !is_known || key == Some(mount.key));
-        suspects.for_each(|mount| mount.suspect());
+        suspect(&tree.shared.mounts(), key, directory.lane());
     }
     flushed
+}
+
+/// Stops writes to the mount of a directory that could not be flushed. Of one inside of a bucket nothing is known, but that
+/// its directories are in the lane of the bucket's mount, which writes to it are asked of.
+fn suspect(mounts: &[Arc<Mount>], key: Option<MountKey>, lane: Lane) {
+    let is_known = |mount: &Mount| key == Some(mount.key);
+    let is_in_lane = |mount: &Mount| mount.key.lane(mount.reach()) == lane;
+    let (some_known, some_in_lane) =
+        (mounts.iter().any(|mount| is_known(mount)), mounts.iter().any(|mount| is_in_lane(mount)));
+    for mount in mounts {
+        let is_suspect = match (some_known, some_in_lane) {
+            (true, _) => is_known(mount),
+            (false, true) => is_in_lane(mount),
+            // Every one may be it.
+            (false, false) => true,
+        };
+        if is_suspect {
+            mount.suspect();
+        }
+    }
 }
 
 /// Makes the names in a directory durable before a request is answered.

@@ -19,6 +19,7 @@ use super::parents;
 use super::path::KeyKind;
 use super::reader;
 use super::tree::{BENEATH, Durability, own_directory_opening};
+use super::writer::VANISHED_TRIES;
 use crate::s3::error::S3Error;
 use crate::s3::precondition::WriteCondition;
 
@@ -49,7 +50,10 @@ pub async fn delete(target: &Target<'_>, condition: &WriteCondition) -> Result<(
             Err(errno) => return Err(s3_error(Doing::Find, errno)),
         }
     }
-    let Some(above) = directory_above(target).await? else { return flush_absence(target).await };
+    let Some(above) = directory_above(target).await? else {
+        drop(locked);
+        return flush_absence(target).await;
+    };
     let removed = match target.path.kind() {
         KeyKind::File => remove_file(target, &above).await?,
         KeyKind::Directory => remove_directory(target, &above).await?,
@@ -70,16 +74,23 @@ async fn flush_absence(target: &Target<'_>) -> Result<(), S3Error> {
     if target.tree.making.durability < Durability::Full {
         return Ok(());
     }
-    let opened = async {
-        let nearest = parents::nearest_there(target.bucket, target.path, target.identity).await?;
-        readable(&nearest.0).await
+    let open = async || {
+        let (nearest, _) = parents::nearest_there(target.bucket, target.path, target.identity).await?;
+        readable(&nearest).await
     };
-    match opened.await {
-        Ok(nearest) => flush::flush_names(target.tree, &nearest).await,
-        // A file, a link or another mount has the place: no name was ever below it.
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::STALE) => Ok(()),
-        Err(errno) => Err(s3_error(Doing::Remove, errno)),
+    let mut last = Errno::NOENT;
+    for _ in 0..VANISHED_TRIES {
+        match open().await {
+            Ok(nearest) => return flush::flush_names(target.tree, &nearest).await,
+            // A file, a link or another mount has the place: no name was ever below it.
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
+            // That one has gone too.
+            Err(errno @ (Errno::NOENT | Errno::STALE)) => last = errno,
+            Err(errno) => return Err(s3_error(Doing::Remove, errno)),
+        }
     }
+    // The bucket itself, or somebody removes faster than this looks.
+    Err(s3_error(Doing::FindBucket, last))
 }
 
 /// The directory that the name is in, if it is there; opened such that it can be flushed, before a name in it goes.

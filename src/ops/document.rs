@@ -31,6 +31,18 @@ impl Deref for Document {
 }
 
 impl Document {
+    /// Counts what comes of the document beside it.
+    ///
+    /// Errors: SlowDown.
+    pub async fn grow(&mut self, bytes: u64) -> Result<(), S3Error> {
+        self.share.grow(bytes).await
+    }
+
+    /// The share, for what came of the document, which goes.
+    pub fn into_share(self) -> Share {
+        self.share
+    }
+
     /// Waits until something has arrived. While others wait for memory the client may be waited for no longer than they.
     async fn wait(&mut self, incoming: &mut Incoming<'_>) -> Result<(), S3Error> {
         loop {

@@ -28,9 +28,11 @@ pub fn check_headers(head: &RequestHead) -> Result<(), S3Error> {
 /// Errors: those of [`check_headers`].
 pub fn check_presigned(query: &Query) -> Result<(), S3Error> {
     for parameter in query.parameters() {
-        // A copy that is not made must not be an empty object.
-        if parameter.name.eq_ignore_ascii_case("x-amz-copy-source") {
-            return Err(not_implemented("x-amz-copy-source"));
+        // A copy that is not made must not be an empty object, and a size that is not looked at no promise.
+        for name in ["x-amz-copy-source", "x-amz-mp-object-size"] {
+            if parameter.name.eq_ignore_ascii_case(name) {
+                return Err(not_implemented(name));
+            }
         }
         if let Some(rule) = RULES.iter().find(|rule| rule.covers(parameter.name)) {
             rule.check(parameter.name, parameter.value.as_bytes())?;
@@ -104,11 +106,19 @@ impl Rule {
     }
 }
 
-/// Compares `x-amz-expected-bucket-owner` with the account that the bucket belongs to.
+/// Compares `x-amz-expected-bucket-owner` with the account that the bucket belongs to, also as a parameter of a presigned
+/// URL.
 ///
 /// Shape: `account_id` is 12 digits. Errors: AccessDenied when it is another.
-pub fn check_expected_bucket_owner(head: &RequestHead, account_id: &str) -> Result<(), S3Error> {
-    let mut expected = head.header_values("x-amz-expected-bucket-owner");
+pub fn check_expected_bucket_owner(
+    head: &RequestHead,
+    presigned: Option<&Query>,
+    account_id: &str,
+) -> Result<(), S3Error> {
+    const NAME: &str = "x-amz-expected-bucket-owner";
+    let parameters = presigned.into_iter().flat_map(Query::parameters);
+    let parameters = parameters.filter(|parameter| parameter.name.eq_ignore_ascii_case(NAME));
+    let mut expected = head.header_values(NAME).chain(parameters.map(|parameter| parameter.value.as_bytes()));
     if expected.all(|owner| owner == account_id.as_bytes()) {
         Ok(())
     } else {
@@ -223,9 +233,10 @@ impl UserMetadata {
     /// Errors: MetadataTooLarge; InvalidArgument for the bare prefix.
     pub fn of(head: &RequestHead, presigned: Option<&Query>) -> Result<UserMetadata, S3Error> {
         let mut entries: Vec<(String, String)> = Vec::new();
+        let headers = head.headers().map(|(name, value)| (name, value, Carrier::Header));
         let parameters = presigned.into_iter().flat_map(Query::parameters);
-        let parameters = parameters.map(|parameter| (parameter.name, parameter.value.as_bytes()));
-        for (sent, value) in head.headers().chain(parameters) {
+        let parameters = parameters.map(|each| (each.name, each.value.trim().as_bytes(), Carrier::Parameter));
+        for (sent, value, carrier) in headers.chain(parameters) {
             let Some((prefix, name)) = sent.split_at_checked(Self::PREFIX.len()) else { continue };
             if !prefix.eq_ignore_ascii_case(Self::PREFIX) {
                 continue;
@@ -236,6 +247,10 @@ impl UserMetadata {
                 );
             }
             let value = text_of(value);
+            if carrier == Carrier::Parameter && !could_be_header(name, &value) {
+                return Err(S3Error::new(Code::InvalidArgument)
+                    .with_message("user metadata must have names and values that a header can carry"));
+            }
             match entries.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 Some((_, whole)) => {
                     whole.push(',');
@@ -267,6 +282,20 @@ impl UserMetadata {
         let sizes = self.entries.iter().map(|(name, value)| name.len().saturating_add(value.len()));
         sizes.fold(0, usize::saturating_add)
     }
+}
+
+/// Where something comes from that stands for a header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Header,
+    Parameter,
+}
+
+/// Whether name and value could be a header: the parser of heads has seen to that, but a parameter says what it likes.
+/// Source: RFC 9110 sections 5.6.2 and 5.5.
+fn could_be_header(name: &str, value: &str) -> bool {
+    let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    name.bytes().all(of_token) && !value.chars().any(|letter| letter != '\t' && letter.is_control())
 }
 
 /// Header bytes as text: UTF-8 where they are, else each byte is a character of ISO 8859-1, HTTP's old meaning.
@@ -392,7 +421,7 @@ pub(crate) mod tests {
                 Some(Code::AccessDenied),
             ),
         ] {
-            let got = check_expected_bucket_owner(&head_of("GET", "/b", &headers), owner);
+            let got = check_expected_bucket_owner(&head_of("GET", "/b", &headers), None, owner);
             assert_eq!(got.err().map(|error| error.code()), want, "{headers:?}");
         }
     }
@@ -475,11 +504,25 @@ pub(crate) mod tests {
         assert_eq!(check("x-amz-acl=public-read"), Err(Code::AccessControlListNotSupported));
         assert_eq!(check("x-amz-tagging=a%3Db"), Err(Code::NotImplemented));
         assert_eq!(check("x-amz-copy-source=b%2Fk"), Err(Code::NotImplemented));
+        assert_eq!(check("x-amz-mp-object-size=7"), Err(Code::NotImplemented));
+        let owner = |raw: &str| {
+            let (head, query) = (head_of("PUT", "/b/k", &[]), Query::parse(raw).unwrap());
+            check_expected_bucket_owner(&head, Some(&query), "123456789012").map_err(|error| error.code())
+        };
+        assert_eq!(owner("X-Amz-Expected-Bucket-Owner=123456789012"), Ok(()));
+        assert_eq!(owner("x-amz-expected-bucket-owner=000000000000"), Err(Code::AccessDenied));
         let head = head_of("PUT", "/b/k", &[("x-amz-meta-a", "header")]);
         let query = Query::parse("X-Amz-Meta-B=%C3%A4+x&x-amz-meta-a=b").unwrap();
         let metadata = UserMetadata::of(&head, Some(&query)).unwrap();
         let entries: Vec<_> = metadata.entries().collect();
         assert_eq!(entries, [("a", "header,b"), ("b", "ä x")]);
+        for raw in ["x-amz-meta-a=b%0Ac", "x-amz-meta-a%20b=c", "x-amz-meta-%C3%A4=b", "x-amz-meta-=b"] {
+            let refused = UserMetadata::of(&head, Some(&Query::parse(raw).unwrap()));
+            assert_eq!(refused.map_err(|error| error.code()), Err(Code::InvalidArgument), "{raw}");
+        }
+        let padded =
+            UserMetadata::of(&head_of("PUT", "/b/k", &[]), Some(&Query::parse("x-amz-meta-a=+b+").unwrap()));
+        assert_eq!(padded.unwrap().entries().collect::<Vec<_>>(), [("a", "b")]);
     }
 
     #[test]

@@ -198,5 +198,5 @@ fn prepare(call: &Call<'_>) -> Result<(), S3Error> {
     headers::check_headers(call.head)?;
     call.presigned().map_or(Ok(()), headers::check_presigned)?;
     precondition::refuse_unheeded(call.route.operation, call.head)?;
-    headers::check_expected_bucket_owner(call.head, &call.caller().account_id)
+    headers::check_expected_bucket_owner(call.head, call.presigned(), &call.caller().account_id)
 }

@@ -8,6 +8,7 @@ use crate::ops;
 use crate::ops::call::Call;
 use crate::ops::document;
 use crate::ops::incoming::Incoming;
+use crate::ops::memory::Share;
 use crate::ops::response::{Body, Response};
 use crate::s3::error::S3Error;
 use crate::s3::operation::Operation;
@@ -43,10 +44,11 @@ pub async fn run(
         Operation::GetObject => ops::get_object::get_object(call).await,
         Operation::HeadObject => ops::get_object::head_object(call).await,
         Operation::DeleteObjects => {
-            let document = document(incoming, Purpose::Document, DELETE_OBJECTS_BYTES_MAX).await?;
-            // The answer has the keys of the document.
-            let bytes = ESCAPED_RATIO * document.len() as u64;
-            within_memory(call, bytes, ops::delete_objects::delete_objects(call, &document)).await
+            let mut document = document(incoming, Purpose::Document, DELETE_OBJECTS_BYTES_MAX).await?;
+            // The answer has the keys of the document, and the same share: who has two waits for himself.
+            document.grow(ESCAPED_RATIO * document.len() as u64).await?;
+            let response = ops::delete_objects::delete_objects(call, &document).await?;
+            Ok(settled(response, document.into_share()))
         }
         Operation::ListObjects => page(call, ops::list_objects::list_objects(call)).await,
         Operation::ListObjectsV2 => page(call, ops::list_objects_v2::list_objects_v2(call)).await,
@@ -73,21 +75,16 @@ async fn page(
     call: &Call<'_>,
     made: impl Future<Output = Result<Response, S3Error>>,
 ) -> Result<Response, S3Error> {
-    within_memory(call, PAGE_BYTES, made).await
+    let mut share = call.service.memory.share();
+    share.grow(PAGE_BYTES).await?;
+    Ok(settled(made.await?, share))
 }
 
-/// Makes an answer of at most about `bytes` within the core's memory; its document keeps a share until it is sent.
-async fn within_memory(
-    call: &Call<'_>,
-    bytes: u64,
-    made: impl Future<Output = Result<Response, S3Error>>,
-) -> Result<Response, S3Error> {
-    let mut share = call.service.memory.share();
-    share.grow(bytes).await?;
-    let mut response = made.await?;
+/// The response with the share that its document keeps until it is sent.
+fn settled(mut response: Response, mut share: Share) -> Response {
     if let Body::Xml(document) = &response.body {
         share.settle(document.len() as u64);
     }
     response.share = Some(share);
-    Ok(response)
+    response
 }

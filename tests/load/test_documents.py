@@ -118,3 +118,24 @@ async def leave_unread(server):
     limit = BUDGET_BYTES + MORE_BYTES + (2 + 2 + 32) * MIB
     assert most - before <= limit, f"{most - before} bytes"
     return f"{CLIENTS} answers of 12 MiB that nobody reads: {most - before} bytes more"
+
+
+def test_large_documents_that_come_together_are_all_answered(serve):
+    server = serve("--cores", "1", "--document-memory", "8MiB")
+    report(asyncio.run(come_together(server)))
+
+
+async def come_together(server):
+    await expect(200, once(server.endpoint, "PUT", f"{BUCKET}/there", b"x"))
+
+    async def ask():
+        connection = await Connection.open(server.endpoint)
+        connection.writer.write(delete_head(server.endpoint, len(QUOTES)) + QUOTES)
+        async with asyncio.timeout(SECONDS_MAX):
+            answer = await connection.answer()
+        connection.abort()
+        return answer.status
+
+    statuses = await asyncio.gather(*[ask() for _ in range(6)])
+    assert statuses == [200] * 6, statuses
+    return "6 documents of 2 MiB with answers of 12 MiB share 8 MiB, and all are answered"

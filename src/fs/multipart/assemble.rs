@@ -194,15 +194,16 @@ pub(super) async fn assemble(
     Ok(staged)
 }
 
-/// Whether two files lie on one device, so that one can have a name where the other would, and have the same owner, group,
-/// mode and ACL.
+/// Whether two files lie on one device and mount, so that one can have a name where the other would, and have the same
+/// owner, group, mode and ACL.
 async fn is_alike(template: &File, file: &File) -> Result<bool, S3Error> {
     let failed = |errno| s3_error(Doing::Read, errno);
     let wanted = stat::stat_slow(template).await.map_err(failed)?;
     let found = stat::stat_slow(file).await.map_err(failed)?;
-    if (wanted.device, wanted.uid, wanted.gid, wanted.mode)
-        != (found.device, found.uid, found.gid, found.mode)
-    {
+    if (wanted.device, wanted.mount_id) != (found.device, found.mount_id) {
+        return Ok(false);
+    }
+    if (wanted.uid, wanted.gid, wanted.mode) != (found.uid, found.gid, found.mode) {
         return Ok(false);
     }
     Ok(acl_of(template).await.map_err(failed)? == acl_of(file).await.map_err(failed)?)
