@@ -58,7 +58,8 @@ def doomed(server, s3, nth, write, key):
     assert ringway.read_line(server.process.stdout, 30) == "planned"
     try:
         write(s3, key)
-    except botocore.exceptions.HTTPClientError:
+    # The second when it died before it had taken the connection in.
+    except (botocore.exceptions.HTTPClientError, botocore.exceptions.EndpointConnectionError):
         server.process.wait(30)
         return False
     return True
