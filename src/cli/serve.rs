@@ -62,7 +62,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME", help_heading = "Addresses and names")]
     region: Option<Region>,
 
-    /// Refuse signatures that name another region; otherwise any is accepted [default: off]
+    /// Refuse signatures and new buckets that name another region; otherwise any is accepted [default: off]
     #[arg(
         long,
         value_name = "on|off",

@@ -56,21 +56,15 @@ pub(super) async fn flush_directory(tree: &Tree, directory: &File) -> Result<(),
 /// Stops writes to the mount of a directory that could not be flushed. Of one inside of a bucket nothing is known, but that
 /// its directories are in the lane of the bucket's mount, which writes to it are asked of.
 fn suspect(mounts: &[Arc<Mount>], key: Option<MountKey>, lane: Lane) {
-    let is_known = |mount: &Mount| key == Some(mount.key);
-    let is_in_lane = |mount: &Mount| mount.key.lane(mount.reach()) == lane;
-    let (some_known, some_in_lane) =
-        (mounts.iter().any(|mount| is_known(mount)), mounts.iter().any(|mount| is_in_lane(mount)));
-    for mount in mounts {
-        let is_suspect = match (some_known, some_in_lane) {
-            (true, _) => is_known(mount),
-            (false, true) => is_in_lane(mount),
-            // Every one may be it.
-            (false, false) => true,
-        };
-        if is_suspect {
-            mount.suspect();
-        }
-    }
+    let all_that = |is_it: &dyn Fn(&Mount) -> bool| {
+        let found: Vec<_> = mounts.iter().filter(|mount| is_it(mount)).collect();
+        (!found.is_empty()).then_some(found)
+    };
+    let suspects = all_that(&|mount| key == Some(mount.key))
+        .or_else(|| all_that(&|mount| mount.key.lane(mount.reach()) == lane))
+        // Every one may be it.
+        .unwrap_or_else(|| mounts.iter().collect());
+    suspects.into_iter().for_each(|mount| mount.suspect());
 }
 
 /// Makes the names in a directory durable before a request is answered.

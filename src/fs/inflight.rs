@@ -257,12 +257,7 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<Swept, Errno> {
         }
         for entry in entries {
             let name = CString::new(entry.name).expect("a directory entry holds no NUL");
-            let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
-            let Ok(table) = file::open(&directory, name.clone(), opening, Identity::SERVER).await else {
-                continue;
-            };
-            // A lock that is held is a server that lives, this one included.
-            let Ok(held) = tree.try_lock(&table).await else { continue };
+            let Ok(Some((table, held))) = take_left(tree, bucket, &directory, &name).await else { continue };
             let done = sweep_locked(bucket, &directory, (name, &table), &boot, &mut swept).await;
             // Whoever asks next whether the server lives must not find this lock.
             held.release().await;
@@ -271,6 +266,30 @@ pub async fn sweep(tree: &Tree, bucket: &Bucket) -> Result<Swept, Errno> {
     }
 }
 
+/// Opens the table of a server that lives no more and locks it, so that nobody else takes it in hand; none when its server
+/// lives, this one included, and when it has gone.
+async fn take_left(
+    tree: &Tree,
+    bucket: &Bucket,
+    directory: &File,
+    name: &CStr,
+) -> Result<Option<(File, Held)>, Errno> {
+    let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
+    let table = match file::open(directory, CString::from(name), opening, Identity::SERVER).await {
+        Ok(table) => table,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    let Ok(held) = tree.try_lock(&table).await else { return Ok(None) };
+    // Another server has removed it meanwhile, and the name may be a living one's by now.
+    if writer::is_gone(&bucket.mount, &table).await {
+        held.release().await;
+        return Ok(None);
+    }
+    Ok(Some((table, held)))
+}
+
+/// Removes what a table has noted, and the table unless it may lack notes.
 async fn sweep_locked(
     bucket: &Bucket,
     directory: &File,
@@ -278,10 +297,6 @@ async fn sweep_locked(
     boot: &[u8],
     swept: &mut Swept,
 ) -> Result<(), Errno> {
-    // Another server has swept it meanwhile, and the name may be a living one's by now.
-    if writer::is_gone(&bucket.mount, table).await {
-        return Ok(());
-    }
     swept.removed += sweep_table(bucket, table).await?;
     if boot.is_empty() || file::read_bytes(table, boot.len(), 0).await? != boot {
         swept.doubtful.push(name);
@@ -294,15 +309,8 @@ async fn sweep_locked(
 pub(super) async fn forget_tables(tree: &Tree, bucket: &Bucket, names: Vec<CString>) -> Result<(), Errno> {
     let Some(directory) = bucket.existing_store(tree, Store::Inflight).await? else { return Ok(()) };
     for name in names {
-        let opening = Opening { flags: libc::O_RDWR | libc::O_NOFOLLOW, mode: 0, resolve: BENEATH };
-        let table = match file::open(&directory, name.clone(), opening, Identity::SERVER).await {
-            Ok(table) => table,
-            // Another server has walked it too.
-            Err(Errno::NOENT) => continue,
-            Err(errno) => return Err(errno),
-        };
         // The sweep may have met a server between opening its table and locking it: that one lives.
-        let Ok(held) = tree.try_lock(&table).await else { continue };
+        let Some((_table, held)) = take_left(tree, bucket, &directory, &name).await? else { continue };
         let unlinked = file::unlink(&directory, name, 0, Identity::SERVER).await;
         held.release().await;
         match unlinked {

@@ -10,11 +10,15 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::names::shortened;
 use crate::s3::query::Query;
 
-/// Refuses a request whose headers ask for what Ringway does not do.
+/// Refuses a request whose headers ask for what Ringway does not do, also as parameters of a presigned URL. Checksums are
+/// left out there, because signers state that of the body they do not have yet.
 ///
 /// Errors: AccessControlListNotSupported, InvalidStorageClass, or NotImplemented naming the header.
-pub fn check_headers(head: &RequestHead) -> Result<(), S3Error> {
-    for (name, value) in head.headers() {
+pub fn check_headers(head: &RequestHead, presigned: Option<&Query>) -> Result<(), S3Error> {
+    for Said { name, value, carrier } in said(head, presigned) {
+        if carrier == Carrier::Parameter && HEADERS_ONLY.iter().any(|only| name.eq_ignore_ascii_case(only)) {
+            return Err(not_implemented(&name.to_ascii_lowercase()));
+        }
         if let Some(rule) = RULES.iter().find(|rule| rule.covers(name)) {
             rule.check(name, value)?;
         }
@@ -22,23 +26,33 @@ pub fn check_headers(head: &RequestHead) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// Refuses a presigned URL whose parameters ask for what Ringway does not do: signers put `x-amz-*` headers there, and S3
-/// takes them as headers. Checksums are left out, because signers state that of the body they do not have yet.
-///
-/// Errors: those of [`check_headers`].
-pub fn check_presigned(query: &Query) -> Result<(), S3Error> {
-    for parameter in query.parameters() {
-        // A copy that is not made must not be an empty object, and a size that is not looked at no promise.
-        for name in ["x-amz-copy-source", "x-amz-mp-object-size"] {
-            if parameter.name.eq_ignore_ascii_case(name) {
-                return Err(not_implemented(name));
-            }
-        }
-        if let Some(rule) = RULES.iter().find(|rule| rule.covers(parameter.name)) {
-            rule.check(parameter.name, parameter.value.as_bytes())?;
-        }
-    }
-    Ok(())
+/// What is heeded in a header and nowhere else: a copy that is not made must not be an empty object, and a size that is not
+/// looked at no promise.
+const HEADERS_ONLY: [&str; 2] = ["x-amz-copy-source", "x-amz-mp-object-size"];
+
+/// A header, or a parameter that stands for one.
+struct Said<'r> {
+    name: &'r str,
+    value: &'r [u8],
+    carrier: Carrier,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    Header,
+    Parameter,
+}
+
+/// What a request says in its headers and in the parameters of a presigned URL, where signers put `x-amz-*` headers: S3
+/// takes both alike.
+fn said<'r>(head: &'r RequestHead, presigned: Option<&'r Query>) -> impl Iterator<Item = Said<'r>> {
+    let headers = head.headers().map(|(name, value)| Said { name, value, carrier: Carrier::Header });
+    let parameters = presigned.into_iter().flat_map(Query::parameters).map(|parameter| Said {
+        name: parameter.name,
+        value: parameter.value.trim().as_bytes(),
+        carrier: Carrier::Parameter,
+    });
+    headers.chain(parameters)
 }
 
 /// 501 for a header, with its name in the message and as `Header` element, as AWS does it.
@@ -115,11 +129,9 @@ pub fn check_expected_bucket_owner(
     presigned: Option<&Query>,
     account_id: &str,
 ) -> Result<(), S3Error> {
-    const NAME: &str = "x-amz-expected-bucket-owner";
-    let parameters = presigned.into_iter().flat_map(Query::parameters);
-    let parameters = parameters.filter(|parameter| parameter.name.eq_ignore_ascii_case(NAME));
-    let mut expected = head.header_values(NAME).chain(parameters.map(|parameter| parameter.value.as_bytes()));
-    if expected.all(|owner| owner == account_id.as_bytes()) {
+    let named = |said: &Said<'_>| said.name.eq_ignore_ascii_case("x-amz-expected-bucket-owner");
+    let mut expected = said(head, presigned).filter(named);
+    if expected.all(|owner| owner.value == account_id.as_bytes()) {
         Ok(())
     } else {
         Err(S3Error::new(Code::AccessDenied))
@@ -233,10 +245,7 @@ impl UserMetadata {
     /// Errors: MetadataTooLarge; InvalidArgument for the bare prefix.
     pub fn of(head: &RequestHead, presigned: Option<&Query>) -> Result<UserMetadata, S3Error> {
         let mut entries: Vec<(String, String)> = Vec::new();
-        let headers = head.headers().map(|(name, value)| (name, value, Carrier::Header));
-        let parameters = presigned.into_iter().flat_map(Query::parameters);
-        let parameters = parameters.map(|each| (each.name, each.value.trim().as_bytes(), Carrier::Parameter));
-        for (sent, value, carrier) in headers.chain(parameters) {
+        for Said { name: sent, value, carrier } in said(head, presigned) {
             let Some((prefix, name)) = sent.split_at_checked(Self::PREFIX.len()) else { continue };
             if !prefix.eq_ignore_ascii_case(Self::PREFIX) {
                 continue;
@@ -282,13 +291,6 @@ impl UserMetadata {
         let sizes = self.entries.iter().map(|(name, value)| name.len().saturating_add(value.len()));
         sizes.fold(0, usize::saturating_add)
     }
-}
-
-/// Where something comes from that stands for a header.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Carrier {
-    Header,
-    Parameter,
 }
 
 /// Whether name and value could be a header: the parser of heads has seen to that, but a parameter says what it likes.
@@ -343,7 +345,7 @@ pub(crate) mod tests {
     }
 
     fn check(name: &str, value: &str, want: Option<Code>) {
-        let got = check_headers(&head_of("PUT", "/b/k", &[(name, value)]));
+        let got = check_headers(&head_of("PUT", "/b/k", &[(name, value)]), None);
         assert_eq!(got.err().map(|error| error.code()), want, "{name}: {value}");
     }
 
@@ -387,10 +389,11 @@ pub(crate) mod tests {
 
     #[test]
     fn the_refused_header_is_named() {
-        let error = check_headers(&head_of("PUT", "/b/k", &[("x-amz-tagging", "a=b")])).unwrap_err();
+        let error = check_headers(&head_of("PUT", "/b/k", &[("x-amz-tagging", "a=b")]), None).unwrap_err();
         assert!(error.message().contains("x-amz-tagging"), "{error}");
         assert_eq!(error.elements(), [("Header", "x-amz-tagging".to_string())]);
-        let error = check_headers(&head_of("PUT", "/b/k", &[("X-Amz-If-Match-Size", "3")])).unwrap_err();
+        let error =
+            check_headers(&head_of("PUT", "/b/k", &[("X-Amz-If-Match-Size", "3")]), None).unwrap_err();
         assert_eq!(error.elements(), [("Header", "x-amz-if-match-size".to_string())]);
     }
 
@@ -498,7 +501,10 @@ pub(crate) mod tests {
 
     #[test]
     fn a_presigned_url_carries_headers() {
-        let check = |raw: &str| check_presigned(&Query::parse(raw).unwrap()).map_err(|error| error.code());
+        let plain = head_of("PUT", "/b/k", &[]);
+        let check = |raw: &str| {
+            check_headers(&plain, Some(&Query::parse(raw).unwrap())).map_err(|error| error.code())
+        };
         let taken = "x-amz-meta-a=b&X-Amz-Expires=60&x-amz-acl=private&x-amz-checksum-crc32=AAAAAA%3D%3D";
         assert_eq!(check(taken), Ok(()));
         assert_eq!(check("x-amz-acl=public-read"), Err(Code::AccessControlListNotSupported));
@@ -506,8 +512,8 @@ pub(crate) mod tests {
         assert_eq!(check("x-amz-copy-source=b%2Fk"), Err(Code::NotImplemented));
         assert_eq!(check("x-amz-mp-object-size=7"), Err(Code::NotImplemented));
         let owner = |raw: &str| {
-            let (head, query) = (head_of("PUT", "/b/k", &[]), Query::parse(raw).unwrap());
-            check_expected_bucket_owner(&head, Some(&query), "123456789012").map_err(|error| error.code())
+            let query = Query::parse(raw).unwrap();
+            check_expected_bucket_owner(&plain, Some(&query), "123456789012").map_err(|error| error.code())
         };
         assert_eq!(owner("X-Amz-Expected-Bucket-Owner=123456789012"), Ok(()));
         assert_eq!(owner("x-amz-expected-bucket-owner=000000000000"), Err(Code::AccessDenied));
@@ -520,8 +526,7 @@ pub(crate) mod tests {
             let refused = UserMetadata::of(&head, Some(&Query::parse(raw).unwrap()));
             assert_eq!(refused.map_err(|error| error.code()), Err(Code::InvalidArgument), "{raw}");
         }
-        let padded =
-            UserMetadata::of(&head_of("PUT", "/b/k", &[]), Some(&Query::parse("x-amz-meta-a=+b+").unwrap()));
+        let padded = UserMetadata::of(&plain, Some(&Query::parse("x-amz-meta-a=+b+").unwrap()));
         assert_eq!(padded.unwrap().entries().collect::<Vec<_>>(), [("a", "b")]);
     }
 

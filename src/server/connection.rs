@@ -195,8 +195,7 @@ fn prepare(call: &Call<'_>) -> Result<(), S3Error> {
     if !call.route.operation.is_built() {
         return Err(call.route.operation.not_implemented());
     }
-    headers::check_headers(call.head)?;
-    call.presigned().map_or(Ok(()), headers::check_presigned)?;
+    headers::check_headers(call.head, call.presigned())?;
     precondition::refuse_unheeded(call.route.operation, call.head)?;
     headers::check_expected_bucket_owner(call.head, call.presigned(), &call.caller().account_id)
 }

@@ -3,6 +3,9 @@
 //! A flush that fails is the evidence that there was one. Faults are planned on the one core of a whole server; what is
 //! lost without the flush is for the power cuts of `tests/crash`. Source: fsync(2); ARCHITECTURE.md, "One PUT".
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use uring::errno::Errno;
 use uring::fault::{Fault, Nth, OperationKind, Rule};
 
@@ -106,6 +109,50 @@ fn a_complete_that_met_eio_is_not_acknowledged_when_it_is_repeated() {
             }
         }
         assert!(refused > 0, "no flush of a directory was hit");
+    });
+}
+
+/// A tmpfs that goes when the test ends, however it ends.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(point: PathBuf) -> Option<Mounted> {
+        std::fs::create_dir_all(&point).expect("a directory");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&point).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Mounted(point))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn eio_of_a_mount_inside_of_a_bucket_stops_that_bucket_alone() {
+    on_both_engines(|engine| {
+        let mut stopped = 0;
+        for nth in 1..20 {
+            let fixture = Fixture::start(engine);
+            let points = [fixture.path("inner"), fixture.root().join("another")];
+            let [Some(_inner), Some(_other)] = points.map(Mounted::new) else {
+                eprintln!("SKIPPED durable::inner_mounts: mounting is refused here");
+                return;
+            };
+            let put_elsewhere = || fixture.send(Request::new("PUT", "/another/k"));
+            put_elsewhere().expect_status("before", 200);
+            fail(&fixture, OperationKind::Sync, Nth::Only(nth), Errno::IO);
+            fixture.send(Request::put("inner/k"));
+            let is_hit = fixture.counted() >= nth;
+            fixture.plan(Vec::new());
+            if !is_hit {
+                break;
+            }
+            stopped += usize::from(fixture.send(Request::put("inner/later")).status == 503);
+            put_elsewhere().expect_status(&format!("flush {nth}"), 200);
+        }
+        assert!(stopped > 0, "no flush of a directory was hit");
     });
 }
 
